@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Lists, page by page."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import re
+from typing import Any
+from typing import TypeVar
+from urllib import parse
+
+from novajoin import exceptions
+from novajoin.api import services
+
+_T = TypeVar('_T')
+
+
+def get_limit(query: Mapping[str, str], settings: services.Settings) -> int:
+    """Return how many items a page is to have.
+
+    :raises BadRequest: more than a page may have
+    """
+    if 'limit' not in query:
+        return min(settings.page, settings.max_page)
+    limit = int(query['limit'])
+    if limit > settings.max_page:
+        raise exceptions.BadRequest(
+            'The query: limit may be %d at most.' % settings.max_page
+        )
+    return limit
+
+
+def make(
+    noun: str,
+    items: Sequence[_T],
+    *,
+    limit: int,
+    request: Any,
+    to_document: Callable[[_T], dict[str, Any]],
+    get_marker: Callable[[_T], str],
+) -> dict[str, Any]:
+    """Return one page of a list.
+
+    :param items: up to one more than the limit, so that it is known
+        whether there is another page
+    """
+    shown = items[:limit]
+    following = None
+    if len(items) > limit:
+        query = {**request.query, 'marker': get_marker(shown[-1])}
+        following = '%s%s?%s' % (
+            request.script_name,
+            request.path_info,
+            parse.urlencode(query),
+        )
+    return {
+        noun: [to_document(item) for item in shown],
+        'links': {'next': following},
+    }
+
+
+def find_project(
+    request: Any, settled: services.Services, rule: str
+) -> str | None:
+    """Return whose items the caller gets to see; None: everybody's.
+
+    Who names no project sees everything if he may, else his own project's.
+
+    :raises Forbidden: he may not see what he asks for
+    """
+    caller = request.caller
+    project: str | None = request.query.get('project_id')
+    if project is None:
+        if settled.policy.is_allowed(caller, rule, {}):
+            return None
+        project = caller.project_id
+    settled.policy.authorize(
+        caller, rule, {} if project is None else {'project_id': project}
+    )
+    return project
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a segment of a path is a canonical uuid."""
+    return (
+        re.fullmatch(
+            '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}',
+            text,
+        )
+        is not None
+    )

@@ -1,0 +1,35 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The versions document."""
+
+from typing import Final
+
+from novajoin.api.schemas import parts
+
+_VERSION: Final = parts.make_object(
+    {
+        'id': {'type': 'string'},
+        'status': {'type': 'string'},
+        'links': {
+            'type': 'array',
+            'items': parts.make_object(
+                {'rel': {'type': 'string'}, 'href': {'type': 'string'}}
+            ),
+        },
+    }
+)
+
+LISTED: Final = parts.make_object(
+    {'versions': {'type': 'array', 'items': _VERSION}}
+)
+
+SHOWN: Final = parts.make_object({'version': _VERSION})

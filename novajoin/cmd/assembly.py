@@ -1,0 +1,438 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The object graph, the same for every process: each takes what it needs.
+
+Nothing here opens a connection or starts a thread before it is used, but
+for the thread pool of admissions; an assembly is made in the process that
+uses it, after the fork.
+"""
+
+from collections.abc import Callable
+import datetime
+import functools
+import os
+import pathlib
+import socket
+import threading
+from typing import Final
+import uuid
+
+import cachetools
+from keystoneauth1 import session as ksa_session
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from novajoin import exceptions
+from novajoin import models
+from novajoin import plugins
+from novajoin.ca import base as ca_base
+from novajoin.ca import constraints
+from novajoin.ca import embedded as ca_embedded
+from novajoin.checkin import certificate
+from novajoin.clients import base as clients_base
+from novajoin.clients import glance
+from novajoin.clients import image_cache
+from novajoin.clients import keystone
+from novajoin.clients import nova
+from novajoin.clients import null
+from novajoin.conf import project as conf_project
+from novajoin.conf import state
+from novajoin.db import engine
+from novajoin.db import migration
+from novajoin.db import stores
+from novajoin.enrollment import admission
+from novajoin.enrollment import decision
+from novajoin.enrollment import inspection
+from novajoin.enrollment import naming
+from novajoin.enrollment import offers
+from novajoin.enrollment import operations
+from novajoin.enrollment import outbox
+from novajoin.enrollment import reconciliation
+from novajoin.enrollment import redemption
+from novajoin.enrollment import service_certificates
+from novajoin.identity import base as identity_base
+from novajoin.injectors import base as injectors_base
+from novajoin.keys import repository
+
+LOG = logging.getLogger(__name__)
+
+_CREDENTIALS: Final = 'service_credentials'
+#: Seconds for which the name of a project is remembered.
+_PROJECT_NAME_TTL: Final = 300.0
+
+
+def get_now() -> datetime.datetime:
+    """Return the present, in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+class Assembly:
+    """Build the parts of a process, each once and when it is asked for.
+
+    :param conf: all options, read
+    :param clock: returns the present, in UTC
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        clock: Callable[[], datetime.datetime] = get_now,
+    ) -> None:
+        self.conf = conf
+        self.clock = clock
+        #: The id of this process, for leases and reports.
+        self.process = '%s:%d:%s' % (
+            socket.gethostname()[:24],
+            os.getpid(),
+            uuid.uuid4().hex[:8],
+        )
+
+    # What everything stands on.
+
+    @functools.cached_property
+    def state_path(self) -> pathlib.Path:
+        """The state directory."""
+        return state.get_state_path(self.conf)
+
+    @functools.cached_property
+    def database(self) -> engine.Database:
+        """The database; opened at first use.
+
+        :raises ConfigurationError: its URL is wrong
+        """
+        url = state.get_database_url(self.conf)
+        engine.validate_url(url)
+        return engine.Database(url, **state.get_engine_options(self.conf))
+
+    @functools.cached_property
+    def keys(self) -> repository.Repository:
+        """The key repository."""
+        directory = self.conf['keys'].directory or self.state_path / 'keys'
+        return repository.Repository(pathlib.Path(directory))
+
+    def check_database(self) -> None:
+        """Ask the database for nothing.
+
+        :raises DatabaseUnavailable: with what is wrong
+        """
+        stores.IdentityStore(self.database).check()
+
+    # Other services.
+
+    @functools.cached_property
+    def session(self) -> ksa_session.Session | None:
+        """The session for other OpenStack services, None without any.
+
+        :raises ConfigurationError: the credentials are wrong or, with
+            ``auth_strategy = keystone``, missing
+        """
+        auth = keystone.load_auth(self.conf, _CREDENTIALS)
+        if auth is not None:
+            return keystone.build_session(self.conf, _CREDENTIALS, auth)
+        if self.conf.api.auth_strategy == 'keystone':
+            raise exceptions.ConfigurationError(
+                '[%s] auth_type' % _CREDENTIALS,
+                'with auth_strategy = keystone, novajoin must be able to ask '
+                'nova; set the account to ask with',
+            )
+        return None
+
+    @functools.cached_property
+    def compute(self) -> clients_base.ComputeClient:
+        """Nova, or nobody on the embedded defaults."""
+        if self.session is None:
+            return null.NullCompute()
+        return nova.Nova(self.session, self.conf.nova)
+
+    @functools.cached_property
+    def images(self) -> clients_base.ImageClient:
+        """Glance, or nobody on the embedded defaults."""
+        if self.session is None:
+            return null.NullImages()
+        return glance.Glance(self.session, self.conf.glance)
+
+    @functools.cached_property
+    def image_cache(self) -> image_cache.ImageCache:
+        """Glance, remembered by image id."""
+        return image_cache.ImageCache(
+            self.images,
+            size=self.conf.glance.cache_size,
+            ttl=self.conf.glance.cache_ttl,
+        )
+
+    @functools.cached_property
+    def find_project_name(self) -> Callable[[str], str | None]:
+        """Return the name of a project by its id."""
+        if self.session is None:
+            # Nobody to ask: the id is the name.
+            return lambda project: project
+        client = keystone.Keystone(self.session, self.conf.keystone)
+        memory: cachetools.TTLCache[str, str | None] = cachetools.TTLCache(
+            4096, _PROJECT_NAME_TTL
+        )
+        cached: Callable[[str], str | None] = cachetools.cached(
+            memory, lock=threading.Lock()
+        )(client.find_project_name)
+        return cached
+
+    # Plugins.
+
+    @functools.cached_property
+    def identity(self) -> identity_base.IdentityBackend:
+        """The identity backend, validated."""
+        return plugins.load_identity(
+            self.conf, stores.IdentityStore(self.database)
+        )
+
+    @functools.cached_property
+    def ca(self) -> ca_base.CABackend:
+        """The CA backend, validated."""
+        return plugins.load_ca(
+            self.conf,
+            ca_embedded.make_store(
+                stores.CAStore(self.database), self.keys, self.constraints
+            ),
+        )
+
+    @functools.cached_property
+    def renderer(self) -> injectors_base.VendordataRenderer:
+        """The first enabled injector that can answer nova.
+
+        :raises ConfigurationError: there is none
+        """
+        for injector in plugins.load_injectors(self.conf):
+            if isinstance(injector, injectors_base.VendordataRenderer):
+                return injector
+        raise exceptions.ConfigurationError(
+            '[injectors] enabled',
+            'none of them can answer nova; add vendordata',
+        )
+
+    # Names.
+
+    @functools.cached_property
+    def checkin_urls(self) -> tuple[models.CheckinUrl, ...]:
+        """The URLs that the payload advertises, the first is tried first."""
+        urls = self.conf.checkin.urls or [
+            'https://%s:%d' % (socket.getfqdn(), self.conf.checkin.port)
+        ]
+        return tuple(
+            models.CheckinUrl(url.rstrip('/'), priority)
+            for priority, url in enumerate(urls)
+        )
+
+    @functools.cached_property
+    def checkin_names(self) -> frozenset[str]:
+        """The host names and addresses in the check-in URLs.
+
+        :raises ConfigurationError: a URL is not ``https://name[:port]``
+        """
+        return certificate.get_names([url.url for url in self.checkin_urls])
+
+    @functools.cached_property
+    def allow_lists(self) -> dict[str, models.AllowList]:
+        """What projects may ask for, by project id."""
+        return conf_project.list_projects(self.conf)
+
+    @functools.cached_property
+    def domain(self) -> str:
+        """The canonical domain of the instances.
+
+        :raises ConfigurationError: it is not a DNS name
+        """
+        try:
+            return naming.canonicalize(self.conf.naming.domain, 'The domain')
+        except exceptions.InvalidHostname as exc:
+            raise exceptions.ConfigurationError(
+                '[naming] domain', exc.message
+            ) from exc
+
+    @functools.cached_property
+    def zones(self) -> frozenset[str]:
+        """All zones in which instances may be named."""
+        return frozenset(
+            {self.domain}.union(
+                *(allowed.zones for allowed in self.allow_lists.values())
+            )
+        )
+
+    @functools.cached_property
+    def constraints(self) -> constraints.Constraints:
+        """What the embedded CA may name in certificates."""
+        return constraints.Constraints(
+            zones=self.zones, checkin=self.checkin_names
+        )
+
+    @functools.cached_property
+    def naming(self) -> naming.Naming:
+        """How instances are named."""
+        lists = self.allow_lists
+
+        def get_zones(project: str) -> tuple[str, ...]:
+            allowed = lists.get(project)
+            return () if allowed is None else allowed.zones
+
+        reserved = {
+            name.lower().removesuffix('.')
+            for name in self.conf.naming.reserved
+        }
+        return naming.Naming(
+            naming.Settings(
+                domain=self.domain,
+                reserved=frozenset(reserved | self.checkin_names),
+                project_subdomain=self.conf.naming.project_subdomain,
+                normalize_project=self.conf.naming.normalize_project,
+                allowed_zones=get_zones,
+            ),
+            self.find_project_name,
+        )
+
+    # The domain.
+
+    @functools.cached_property
+    def inspector(self) -> inspection.Inspector:
+        """Who looks at nova."""
+        return inspection.Inspector(
+            self.compute,
+            self.naming,
+            self.keys,
+            self.conf.credential.token_lifetime,
+            self.clock,
+        )
+
+    @functools.cached_property
+    def outbox(self) -> outbox.Outbox:
+        """Who works the outbox."""
+        notify = self.conf.notify
+        return outbox.Outbox(
+            self.database,
+            self.compute,
+            self.identity,
+            self.ca,
+            self.keys,
+            self.inspector,
+            outbox.Settings(
+                process=self.process,
+                lease=notify.outbox_lease,
+                call_timeout=self.conf.nova.timeout,
+                first_delay=notify.outbox_first_delay,
+                longest_delay=notify.outbox_longest_delay,
+                attempts=notify.outbox_attempts,
+            ),
+            self.clock,
+        )
+
+    @functools.cached_property
+    def admission(self) -> admission.Admission:
+        """Who answers nova."""
+        api = self.conf.api
+        return admission.Admission(
+            self.database,
+            decision.Decision(
+                lambda image, timeout: self.image_cache.find_properties(
+                    image, timeout=timeout
+                )
+            ),
+            self.naming,
+            self.inspector,
+            self.identity,
+            self.renderer,
+            self.keys,
+            self.outbox,
+            offers.Offers(
+                self.database,
+                self.keys,
+                self.ca,
+                self.checkin_urls,
+                self.clock,
+            ),
+            admission.Settings(
+                budget=api.budget,
+                waiting=api.max_waiting
+                if api.max_waiting is not None
+                else max(api.threads // 2, 1),
+                token_lifetime=self.conf.credential.token_lifetime,
+                token_delivery=self.conf.credential.token_delivery,
+                get_host_classes=self._get_host_classes,
+            ),
+            self.clock,
+        )
+
+    def _get_host_classes(self, project: str) -> tuple[str, ...]:
+        allowed = self.allow_lists.get(project)
+        return () if allowed is None else allowed.classes
+
+    @functools.cached_property
+    def operations(self) -> operations.Operations:
+        """What operators do."""
+        return operations.Operations(
+            self.database,
+            self.keys,
+            self.conf.credential.token_lifetime,
+            self.clock,
+        )
+
+    @functools.cached_property
+    def redemption(self) -> redemption.Redemption:
+        """Who serves instances."""
+        return redemption.Redemption(
+            self.database,
+            self.ca,
+            redemption.Settings(
+                certificate_lifetime=self.conf.ca.certificate_lifetime
+            ),
+            self.clock,
+        )
+
+    @functools.cached_property
+    def reconciliation(self) -> reconciliation.Reconciliation:
+        """Who notices what happened to instances."""
+        notify = self.conf.notify
+        return reconciliation.Reconciliation(
+            self.database,
+            self.compute,
+            reconciliation.Settings(
+                page=notify.sweep_page,
+                call_timeout=notify.sweep_timeout,
+                most_missing=notify.sweep_most_missing,
+                most_missing_share=notify.sweep_most_missing_share,
+            ),
+            self.clock,
+        )
+
+    @functools.cached_property
+    def service_certificates(
+        self,
+    ) -> service_certificates.ServiceCertificates:
+        """Certificates of the check-in service itself."""
+        return service_certificates.ServiceCertificates(
+            self.database, self.clock
+        )
+
+    # Start.
+
+    def prepare(self) -> None:
+        """Make, on the embedded defaults, what is missing on this machine.
+
+        A database server is never migrated behind the operator's back.
+
+        :raises ConfigurationError: a setting is wrong
+        :raises DatabaseUnavailable: the file cannot be written
+        """
+        if not self.database.is_embedded:
+            return
+        migration.sync(self.database)
+        # First what may be refused: a database whose keys are elsewhere must
+        # not get new ones.
+        self.ca.get_chain()
+        self.keys.setup(repository.CREDENTIAL)
+        self.database.close()

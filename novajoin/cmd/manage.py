@@ -1,0 +1,289 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``novajoin-manage``: what an operator does on a machine of the service."""
+
+import argparse
+from collections.abc import Callable
+import datetime
+import sys
+import uuid
+
+from oslo_config import cfg
+import prettytable
+
+from novajoin import exceptions
+from novajoin.bootstrap import vendordata_part
+from novajoin.ca import embedded as ca_embedded
+from novajoin.cmd import assembly as parts
+from novajoin.cmd import configuration
+from novajoin.db import certificates
+from novajoin.db import engine
+from novajoin.db import enrollments
+from novajoin.db import events
+from novajoin.db import migration
+from novajoin.db import outbox
+from novajoin.db import processes
+from novajoin.db import service_certificates
+from novajoin.db import stores
+from novajoin.keys import authorities
+from novajoin.keys import repository
+
+#: Seconds within which a process must have been seen to count.
+_SEEN = 120
+#: A certificate row outlives its certificate by two periods of the CRL.
+_CRL_PERIODS = datetime.timedelta(hours=48)
+
+Command = Callable[[parts.Assembly, argparse.Namespace], None]
+
+
+def db_sync(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
+    """Bring the database to the schema of this release."""
+    before = migration.find_version(assembly.database)
+    after = migration.sync(assembly.database)
+    if before == after:
+        print('The database is at %s already.' % after)
+    else:
+        print('The database was at %s and is at %s.' % (before, after))
+
+
+def db_version(
+    assembly: parts.Assembly, arguments: argparse.Namespace
+) -> None:
+    """Show the schema that the database has and the one that is needed."""
+    version = migration.find_version(assembly.database)
+    print('database: %s' % (version or 'empty'))
+    print('release:  %s' % migration.get_head())
+
+
+def db_purge(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
+    """Drop rows that are of no use any more."""
+    now = assembly.clock()
+    before = now - datetime.timedelta(days=arguments.days)
+
+    def purge(tx: engine.Transaction) -> dict[str, int]:
+        return {
+            'finished work': outbox.purge(tx, before),
+            'events': events.purge(tx, before),
+            'expired certificates': certificates.purge(
+                tx, min(before, now - _CRL_PERIODS)
+            ),
+            'requests for service certificates': (
+                service_certificates.purge(tx, before)
+            ),
+            'processes': processes.purge(tx, before),
+        }
+
+    for what, count in assembly.database.write(purge).items():
+        print('%s: %d' % (what, count))
+
+
+def keys_setup(
+    assembly: parts.Assembly, arguments: argparse.Namespace
+) -> None:
+    """Make the keys that are missing."""
+    assembly.keys.setup(repository.CREDENTIAL)
+    assembly.ca.get_chain()
+    print('The key repository %s is set up.' % assembly.keys.directory)
+    _print_keys(assembly)
+
+
+def keys_list(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
+    """Show the keys by id, never their contents."""
+    _print_keys(assembly)
+
+
+def _print_keys(assembly: parts.Assembly) -> None:
+    table = prettytable.PrettyTable(['kind', 'key id', 'state', 'made at'])
+    table.align = 'l'
+    for entry in assembly.keys.list(repository.CREDENTIAL):
+        table.add_row(
+            [
+                entry.kind,
+                entry.id,
+                entry.state.value,
+                entry.created_at.isoformat(timespec='seconds'),
+            ]
+        )
+    for kind in sorted(authorities.KINDS):
+        for authority in assembly.keys.authorities.list(kind):
+            table.add_row(
+                [
+                    kind,
+                    authority.id,
+                    authority.state.value
+                    + ('' if authority.has_key else ', key elsewhere'),
+                    authority.created_at.isoformat(timespec='seconds'),
+                ]
+            )
+    print(table)
+
+
+def keys_rotate(
+    assembly: parts.Assembly, arguments: argparse.Namespace
+) -> None:
+    """Promote the staged key of a kind and stage a new one."""
+    now = assembly.clock()
+    since = now - datetime.timedelta(seconds=_SEEN)
+    kind = arguments.kind
+    reported = assembly.database.read(
+        lambda tx: processes.list_keys(tx, kind, since)
+    )
+    if kind == repository.CREDENTIAL:
+        rotation = assembly.keys.rotate(
+            kind,
+            reported=reported,
+            in_use=assembly.database.read(enrollments.list_key_ids),
+        )
+    else:
+        rotation = _get_embedded_ca(assembly).rotate(
+            kind,
+            reported=reported,
+            in_use=assembly.database.read(
+                lambda tx: certificates.list_issuers(tx, now)
+            ),
+        )
+    print('promoted: %s' % (rotation.promoted or 'none; rotate again later'))
+    print('staged:   %s' % (rotation.staged or 'none'))
+    for key_id in rotation.removed:
+        print('removed:  %s' % key_id)
+    for key_id in rotation.kept:
+        print('kept:     %s' % key_id)
+
+
+def _get_embedded_ca(assembly: parts.Assembly) -> ca_embedded.EmbeddedCA:
+    """Return the CA without validating it: a rotation is what mends one
+    that does not fit the zones or the check-in URLs any more.
+
+    :raises ConfigurationError: another one is configured
+    """
+    if assembly.conf.ca.backend != 'embedded':
+        raise exceptions.ConfigurationError(
+            '[ca] backend', 'only the embedded CA is rotated here.'
+        )
+    return ca_embedded.EmbeddedCA(
+        assembly.conf.ca_embedded,
+        ca_embedded.make_store(
+            stores.CAStore(assembly.database),
+            assembly.keys,
+            assembly.constraints,
+        ),
+        clock=assembly.clock,
+    )
+
+
+def keys_compromise(
+    assembly: parts.Assembly, arguments: argparse.Namespace
+) -> None:
+    """Stop using a key, and make every credential of it useless."""
+    assembly.keys.retire(repository.CREDENTIAL, arguments.key_id)
+    request_id = 'req-%s' % uuid.uuid4()
+    dead = assembly.operations.compromise(arguments.key_id, request_id)
+    print(
+        'The key %s is used for nothing new. %d open credentials are dead; '
+        'a config drive that carries one is dead with it:'
+        % (arguments.key_id, len(dead))
+    )
+    for instance in dead:
+        print('  %s' % instance)
+
+
+def guest_vendordata(
+    assembly: parts.Assembly, arguments: argparse.Namespace
+) -> None:
+    """Print the document for nova's ``vendordata_jsonfile_path``."""
+    sys.stdout.write(vendordata_part.render())
+
+
+def _add_command(
+    subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]',
+    name: str,
+    function: Command,
+) -> argparse.ArgumentParser:
+    text = (function.__doc__ or '').strip()
+    parser = subparsers.add_parser(name, help=text, description=text)
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _add_commands(
+    subparsers: 'argparse._SubParsersAction[argparse.ArgumentParser]',
+) -> None:
+    database = subparsers.add_parser(
+        'db', help='the database', description='The database.'
+    ).add_subparsers(dest='command', required=True)
+    _add_command(database, 'sync', db_sync)
+    _add_command(database, 'version', db_version)
+    purge = _add_command(database, 'purge', db_purge)
+    purge.add_argument(
+        '--days',
+        type=int,
+        default=90,
+        help='how old rows must be, in days (default: %(default)s)',
+    )
+    keys = subparsers.add_parser(
+        'keys', help='the key repository', description='The key repository.'
+    ).add_subparsers(dest='command', required=True)
+    _add_command(keys, 'setup', keys_setup)
+    _add_command(keys, 'list', keys_list)
+    rotate = _add_command(keys, 'rotate', keys_rotate)
+    rotate.add_argument(
+        'kind',
+        nargs='?',
+        default=repository.CREDENTIAL,
+        choices=[
+            repository.CREDENTIAL,
+            authorities.INSTANCE,
+            authorities.SERVICE,
+        ],
+        help='what to rotate: the key that credentials are derived from, or '
+        'an intermediate of the embedded CA (default: %(default)s)',
+    )
+    compromise = _add_command(keys, 'compromise', keys_compromise)
+    compromise.add_argument('key_id', help='16 hex digits, see "keys list"')
+    guest = subparsers.add_parser(
+        'guest',
+        help="the instances' side",
+        description="The instances' side.",
+    ).add_subparsers(dest='command', required=True)
+    _add_command(guest, 'vendordata', guest_vendordata)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: without the program's name; the default is argv's
+    :returns: the exit status: 0, or 1 with one line on stderr
+    """
+    conf = configuration.make_conf()
+    conf.register_cli_opt(
+        cfg.SubCommandOpt(
+            'topic',
+            title='Commands',
+            help='what to work on; "novajoin-manage <topic> --help" tells '
+            'more',
+            handler=_add_commands,
+        )
+    )
+    try:
+        configuration.read(
+            conf, sys.argv[1:] if arguments is None else arguments
+        )
+        configuration.set_up_log(conf)
+        conf.topic.function(parts.Assembly(conf), conf.topic)
+    except exceptions.NovajoinError as exc:
+        print('novajoin-manage: %s' % exc.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``[keystone]``: how keystone is asked about projects."""
+
+import copy
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup(
+    'keystone',
+    title='Asking keystone about projects',
+    help="""
+Only with ``project_subdomain`` is keystone asked, for the names of projects.
+The account is that of ``[service_credentials]``; who may post and read is
+decided by ``[keystone_authtoken]``.
+""",
+)
+
+OPTIONS = [
+    cfg.StrOpt(
+        'region_name',
+        help="""
+The region whose keystone is asked. Set it when the catalog has more than one.
+""",
+    ),
+    cfg.ListOpt(
+        'valid_interfaces',
+        default=['internal', 'public'],
+        help="""
+The kinds of endpoint to use from the catalog, best first. Change it when the
+internal endpoint cannot be reached from here.
+""",
+    ),
+    cfg.URIOpt(
+        'endpoint_override',
+        schemes=['http', 'https'],
+        help="""
+The URL of keystone, used instead of the one in the catalog. Set it when the
+catalog's URL cannot be used from here.
+""",
+    ),
+    cfg.FloatOpt(
+        'timeout',
+        default=1.0,
+        min=0.1,
+        help="""
+How long to wait for an answer of keystone, in seconds.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the options of this section."""
+    # A copy: oslo.config keeps what is registered within the group.
+    conf.register_group(copy.deepcopy(GROUP))
+    conf.register_opts(OPTIONS, group=GROUP.name)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """Return the options for the sample configuration."""
+    return [(GROUP, OPTIONS)]

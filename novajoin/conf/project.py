@@ -1,0 +1,87 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Sections [project:<id>]: what each project may ask for; default: nothing."""
+
+from oslo_config import cfg
+
+from novajoin import models
+
+_PREFIX = 'project:'
+
+OPTIONS: list[cfg.Opt] = [
+    cfg.ListOpt(
+        'allowed_classes',
+        default=[],
+        help="""
+Host classes (``ipa_hostclass``) that instances of the project may be in;
+``*`` stands for any.
+""",
+    ),
+    cfg.ListOpt(
+        'allowed_services',
+        default=[],
+        help="""
+Services, by the first part of their principals, that instances of the project
+may have.
+""",
+    ),
+    cfg.ListOpt(
+        'allowed_subhosts',
+        default=[],
+        help="""
+Labels of the networks under which instances of the project may have further
+host names.
+""",
+    ),
+    cfg.ListOpt(
+        'allowed_zones',
+        default=[],
+        help="""
+DNS zones, besides its own, in which the project may name instances with a full
+host name. The embedded CA is constrained to ``[naming] domain`` and to the
+zones named here when its instance intermediate is made.
+""",
+    ),
+]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options for the sample configuration."""
+    return [('project:uuid', OPTIONS)]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register nothing: the sections are known once the files are read."""
+
+
+def list_projects(conf: cfg.ConfigOpts) -> dict[str, models.AllowList]:
+    """Return the allow-lists of all projects that have a section.
+
+    :returns: allow-lists by project id
+    """
+    found = {}
+    for section in conf.list_all_sections():
+        if not section.startswith(_PREFIX):
+            continue
+        conf.register_opts(OPTIONS, group=section)
+        values = conf[section]
+        project = section.removeprefix(_PREFIX).strip()
+        found[project] = models.AllowList(
+            project=project,
+            classes=tuple(values.allowed_classes),
+            services=tuple(values.allowed_services),
+            subhosts=tuple(values.allowed_subhosts),
+            zones=tuple(
+                zone.lower().removesuffix('.') for zone in values.allowed_zones
+            ),
+        )
+    return found

@@ -1,0 +1,74 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Processes that were seen lately, with the ids of the keys they have."""
+
+from collections.abc import Mapping
+import datetime
+
+import sqlalchemy as sa
+
+from novajoin.db import engine
+from novajoin.db import tables
+
+_T = tables.processes
+
+
+def report(
+    tx: engine.Transaction,
+    process: str,
+    role: str,
+    host: str,
+    keys: Mapping[str, list[str]],
+    now: datetime.datetime,
+) -> None:
+    """Note that a process is alive.
+
+    :param process: its id
+    :param role: ``server``, ``checkin`` or ``notify``
+    :param keys: key ids by kind
+    :raises DuplicateRow: reported by two threads at once
+    """
+    values = {
+        'role': role,
+        'host': host,
+        'keys': dict(keys),
+        'seen_at': now,
+    }
+    changed = tx.execute(
+        sa.update(_T).where(_T.c.id == process).values(**values)
+    )
+    if changed.rowcount == 0:
+        tx.execute(sa.insert(_T), {'id': process, **values})
+
+
+def list_keys(
+    tx: engine.Transaction, kind: str, since: datetime.datetime
+) -> list[frozenset[str]]:
+    """Return, for each process seen since a time, its key ids of a kind.
+
+    Processes that do not use the kind are left out.
+    """
+    query = sa.select(_T.c['keys']).where(_T.c.seen_at >= since)
+    return [
+        frozenset(keys[kind])
+        for keys in tx.execute(query).scalars()
+        if kind in keys
+    ]
+
+
+def purge(tx: engine.Transaction, before: datetime.datetime) -> int:
+    """Drop processes that were not seen since a time.
+
+    :returns: how many
+    """
+    result = tx.execute(sa.delete(_T).where(_T.c.seen_at < before))
+    return result.rowcount

@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+import contextlib
+import io
+import json
+import stat
+import uuid
+
+from novajoin import models
+from novajoin.cmd import assembly
+from novajoin.cmd import manage
+from novajoin.cmd import reports
+from novajoin.db import engine
+from novajoin.db import processes
+from novajoin.keys import authorities
+from novajoin.keys import repository
+from novajoin.tests import base
+from novajoin.tests.unit.cmd import conf as test_conf
+
+
+class ManageTest(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.directory = self.make_directory()
+        self.path = test_conf.write(self.directory)
+        self.parts = assembly.Assembly(test_conf.read(self.directory))
+
+    def run_command(self, *arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = manage.main(['--config-file', str(self.path), *arguments])
+        return status, out.getvalue(), err.getvalue()
+
+    def test_db_sync_is_idempotent(self):
+        status, out, _ = self.run_command('db', 'version')
+        self.assertEqual(0, status)
+        self.assertIn('empty', out)
+        status, out, _ = self.run_command('db', 'sync')
+        self.assertEqual(0, status)
+        self.assertIn('was at None', out.replace('empty', 'None'))
+        status, out, _ = self.run_command('db', 'sync')
+        self.assertEqual(0, status)
+        self.assertIn('already', out)
+        path = self.directory / 'state' / 'novajoin.sqlite'
+        self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_keys_setup_is_idempotent(self):
+        self.run_command('db', 'sync')
+        status, first, _ = self.run_command('keys', 'setup')
+        self.assertEqual(0, status)
+        status, second, _ = self.run_command('keys', 'setup')
+        self.assertEqual(0, status)
+        # The first also logs what it made.
+        self.assertEqual(first[first.index('The key repository') :], second)
+        _, listed, _ = self.run_command('keys', 'list')
+        self.assertIn('primary', listed)
+        self.assertIn('staged', listed)
+
+    def test_keys_never_show_their_contents(self):
+        self.run_command('db', 'sync')
+        _, out, err = self.run_command('keys', 'setup')
+        folder = self.directory / 'state' / 'keys' / 'credential'
+        for path in folder.iterdir():
+            self.assertNotIn(path.read_text().strip(), out + err)
+
+    def test_rotation_waits_for_every_process(self):
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        self._report('elsewhere', ['0123456789abcdef'])
+        status, out, err = self.run_command('keys', 'rotate')
+        self.assertEqual(1, status)
+        self.assertEqual(1, len(err.splitlines()), err)
+        self._report('elsewhere', self._get_key_ids())
+        status, out, err = self.run_command('keys', 'rotate')
+        self.assertEqual(0, status, err)
+        self.assertIn('promoted', out)
+
+    def test_rotation_of_an_intermediate_mends_the_configuration(self):
+        """What the start-up check says to run helps."""
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        before = self.parts.ca.get_chain()
+        self.path = test_conf.write(
+            self.directory, {'naming': {'domain': 'example.com'}}
+        )
+        status, _, err = self.run_command('keys', 'setup')
+        self.assertEqual(1, status)
+        self.assertIn('keys rotate ca/instance', err)
+        status, out, err = self.run_command('keys', 'rotate', 'ca/instance')
+        self.assertEqual(0, status, err)
+        status, out, err = self.run_command('keys', 'setup')
+        self.assertEqual(0, status, err)
+        self.assertIn('retiring', out)
+        self.assertIn(before.root.id, out)
+        self.assertIn(before.instance.id, out)
+
+    def test_a_running_process_gets_to_know_an_intermediate_first(self):
+        """IDENTITY 6: staged, then active."""
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        running = reports.Reporter(
+            self.parts,
+            'checkin',
+            (authorities.INSTANCE, authorities.SERVICE),
+        )
+        running.report()
+        _, out, err = self.run_command('keys', 'rotate', 'ca/instance')
+        self.assertIn('promoted: none', out, err)
+        status, _, err = self.run_command('keys', 'rotate', 'ca/instance')
+        self.assertEqual(1, status)
+        self.assertIn('not yet known', err)
+        running.report()
+        status, out, err = self.run_command('keys', 'rotate', 'ca/instance')
+        self.assertEqual(0, status, err)
+        self.assertIn('staged:   none', out)
+
+    def test_who_has_no_key_of_a_ca_is_not_waited_for(self):
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        folder = self.directory / 'state' / 'keys' / 'ca' / 'service'
+        (key,) = folder.glob('*/key.pem')
+        data = key.read_bytes()
+        key.unlink()
+        reports.Reporter(
+            self.parts, 'checkin', (authorities.SERVICE,)
+        ).report()
+        key.write_bytes(data)
+        key.chmod(0o600)
+        status, out, err = self.run_command('keys', 'rotate', 'ca/service')
+        self.assertEqual(0, status, err)
+        self.assertIn('staged:   none', out)
+
+    def test_an_unknown_kind_is_not_rotated(self):
+        self.assertRaises(
+            SystemExit, self.run_command, 'keys', 'rotate', 'ca/root'
+        )
+
+    def _report(self, process, key_ids):
+        self.parts.database.write(
+            lambda tx: processes.report(
+                tx,
+                process,
+                'server',
+                'host',
+                {repository.CREDENTIAL: key_ids},
+                self.parts.clock(),
+            )
+        )
+
+    def _get_key_ids(self):
+        return sorted(self.parts.keys.get_ids(repository.CREDENTIAL))
+
+    def test_compromise_lists_the_dead(self):
+        """A compromised key: every open credential of it is dead."""
+        self.parts.prepare()
+        instance = str(uuid.uuid4())
+        answer = self.parts.admission.answer(
+            models.VendordataPost(
+                instance, 'project', None, 'vm-1', {'ipa_enroll': 'true'}
+            ),
+            models.Caller('req-1'),
+        )
+        key_id = self.parts.keys.get_primary(repository.CREDENTIAL).id
+        status, out, err = self.run_command('keys', 'compromise', key_id)
+        self.assertEqual(0, status, err)
+        self.assertIn(instance, out)
+        again = self.parts.admission.answer(
+            models.VendordataPost(
+                instance, 'project', None, 'vm-1', {'ipa_enroll': 'true'}
+            ),
+            models.Caller('req-2'),
+        )
+        self.assertNotEqual(
+            answer['bootstrap']['payload'], again['bootstrap']['payload']
+        )
+
+    def test_compromise_of_an_unknown_key(self):
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        status, _, err = self.run_command('keys', 'compromise', 'f' * 16)
+        self.assertEqual(1, status)
+        self.assertIn('f' * 16, err)
+
+    def test_purge(self):
+        self.run_command('db', 'sync')
+        status, out, _ = self.run_command('db', 'purge', '--days', '1')
+        self.assertEqual(0, status)
+        self.assertIn('events: 0', out)
+
+    def test_guest_vendordata(self):
+        """Nova's StaticJSON takes it as it is."""
+        status, out, _ = self.run_command('guest', 'vendordata')
+        self.assertEqual(0, status)
+        self.assertIn('cloud-init', json.loads(out))
+
+    def test_what_is_wrong_is_one_line(self):
+        self.path = test_conf.write(
+            self.directory, {'naming': {'domain': 'not a domain'}}
+        )
+        status, _, err = self.run_command('keys', 'setup')
+        self.assertEqual(1, status)
+        self.assertEqual(1, len(err.splitlines()), err)
+        self.assertIn('[naming] domain', err)
+
+    def test_database_of_a_newer_release(self):
+        self.run_command('db', 'sync')
+        database = engine.Database(
+            'sqlite:///%s' % (self.directory / 'state' / 'novajoin.sqlite')
+        )
+        database.write(
+            lambda tx: tx.exec_driver_sql(
+                "UPDATE alembic_version SET version_num = '9999'"
+            )
+        )
+        status, _, err = self.run_command('db', 'sync')
+        self.assertEqual(1, status)
+        self.assertIn('9999', err)

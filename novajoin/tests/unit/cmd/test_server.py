@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The composition of the control plane."""
+
+import pathlib
+
+from novajoin import exceptions
+from novajoin.cmd import configuration
+from novajoin.cmd import server
+from novajoin.tests import base
+from novajoin.tests.unit.wsgi import test_server
+
+_CONF = """\
+[DEFAULT]
+state_path = {directory}/state
+[naming]
+domain = example.com
+[api]
+auth_strategy = noauth
+"""
+
+
+class TestService(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.directory = self.make_directory()
+        self.path = pathlib.Path(self.directory, 'join.conf')
+        self.write('')
+        conf = configuration.make_conf()
+        configuration.read(conf, ['--config-file', str(self.path)])
+        self.conf = conf
+
+    def write(self, text):
+        self.path.write_text(_CONF.format(directory=self.directory) + text)
+
+    def test_settings(self):
+        self.write('port = 1\nworkers = 3\nthreads = 5\nconnections = 7\n')
+        settings = server.Service(self.conf).load_settings()
+        self.assertEqual('127.0.0.1', settings.host)
+        self.assertEqual(1, settings.port)
+        self.assertEqual(3, settings.processes)
+        self.assertEqual(5, settings.threads)
+        self.assertEqual(7, settings.connections)
+
+    def test_what_is_refused_leaves_nothing_behind(self):
+        service = server.Service(self.conf)
+        for text, option in (
+            ('listen = 0.0.0.0\n', '[api] auth_strategy'),
+            ('request_timeout = 1\n', '[api] request_timeout'),
+            ('budget = x\n', '[api] budget'),
+            ('[naming]\ndomain = a b\n', '[naming] domain'),
+        ):
+            self.write('port = 4711\n' + text)
+            error = self.assertRaises(
+                exceptions.ConfigurationError, service.load_settings
+            )
+            self.assertIn(option, str(error))
+            self.assertIs(self.conf, service._conf)
+            self.assertEqual(9999, self.conf.api.port)
+            self.assertEqual('127.0.0.1', self.conf.api.listen)
+            self.assertEqual('example.com', self.conf.naming.domain)
+
+    def test_tls_stays_on_or_off(self):
+        service = server.Service(self.conf)
+        self.assertIsNone(service.get_context)
+        paths = test_server.make_certificate(self.directory)
+        text = 'tls_certificate = %s\ntls_key = %s\n' % paths
+        self.write(text)
+        self.assertRaises(exceptions.ConfigurationError, service.load_settings)
+        conf = configuration.read_again(self.conf)
+        service = server.Service(conf)
+        first = service.get_context()
+        service.load_settings()
+        self.assertIsNot(first, service.get_context())
+        self.write('')
+        self.assertRaises(exceptions.ConfigurationError, service.load_settings)
+
+    def test_tokens_that_cannot_be_checked(self):
+        self.write('')
+        self.path.write_text(
+            self.path.read_text().replace('noauth', 'keystone')
+        )
+        error = self.assertRaises(
+            exceptions.ConfigurationError,
+            server.validate,
+            configuration.read_again(self.conf),
+        )
+        self.assertEqual('[keystone_authtoken] auth_type', error.option)
