@@ -159,7 +159,10 @@ class TestPayload(harness.GuestTestCase):
             ('another schema', {'schema': None}),
             ('another schema', {'schema': 1}),
             ('instance.uuid', {'instance__uuid': self.uuid.upper()}),
-            ('instance.uuid', {'instance__uuid': '../../../../../../etc/passwd'}),
+            (
+                'instance.uuid',
+                {'instance__uuid': '../../../../../../etc/passwd'},
+            ),
             ('instance.uuid', {'instance__uuid': None}),
             ('instance.uuid', {'instance': [self.uuid]}),
             ('seq, epoch or', {'seq': '1'}),
