@@ -13,18 +13,15 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 from typing import Protocol
-from typing import TypeVar
 
 from oslo_config import cfg
 
 from novajoin import models
 from novajoin import policy
 from novajoin.api import health
-from novajoin.db import engine
-
-_T = TypeVar('_T')
 
 
 class Admission(Protocol):
@@ -37,8 +34,45 @@ class Admission(Protocol):
 
 
 class Operations(Protocol):
-    """What operators do;
+    """What operators see and do;
     :class:`novajoin.enrollment.operations.Operations`."""
+
+    def find_enrollment(self, instance: str) -> models.Enrollment | None:
+        """Return an enrollment, or None."""
+
+    def list_enrollments(
+        self,
+        *,
+        project: str | None,
+        state: models.State | None,
+        hostname: str | None,
+        limit: int,
+        marker: str | None,
+    ) -> Sequence[models.Enrollment]:
+        """Return a page of enrollments by instance uuid."""
+
+    def find_certificate(self, serial: str) -> models.Certificate | None:
+        """Return a certificate, or None."""
+
+    def list_certificates(
+        self,
+        *,
+        instance: str | None,
+        project: str | None,
+        limit: int,
+        marker: str | None,
+    ) -> Sequence[models.Certificate]:
+        """Return a page of certificates by serial."""
+
+    def list_events(
+        self,
+        *,
+        instance: str | None,
+        project: str | None,
+        limit: int,
+        marker: int | None,
+    ) -> Sequence[models.Event]:
+        """Return a page of the audit log, oldest first."""
 
     def revoke(
         self, instance: str, caller: models.Caller
@@ -68,13 +102,6 @@ class Operations(Protocol):
         """Revoke one certificate."""
 
 
-class Database(Protocol):
-    """Where lists come from; :class:`novajoin.db.engine.Database`."""
-
-    def read(self, function: Callable[[engine.Transaction], _T]) -> _T:
-        """Run a function that only reads."""
-
-
 #: Returns what a project may ask for; an empty list of each kind for a
 #: project that has no section in join.conf.
 FindAllowList = Callable[[str], models.AllowList]
@@ -89,7 +116,6 @@ class Services:
 
     admission: Admission
     operations: Operations
-    database: Database
     policy: policy.Policy
     find_allow_list: FindAllowList
     checks: Mapping[str, health.Check]

@@ -60,7 +60,6 @@ def build(assembly: parts.Assembly) -> errors.Application:
         services.Services(
             admission=assembly.admission,
             operations=assembly.operations,
-            database=assembly.database,
             policy=rules,
             find_allow_list=_make_finder(assembly.allow_lists),
             checks=_make_checks(assembly),

@@ -53,17 +53,9 @@ class Operations:
 
     # Reading.
 
-    def get_enrollment(self, instance: str) -> models.Enrollment:
-        """Return an enrollment.
-
-        :raises NotFound: there is none
-        """
-        found = self._db.read(lambda tx: enrollments.find(tx, instance))
-        if found is None:
-            raise exceptions.NotFound(
-                'There is no enrollment of the instance %s.' % instance
-            )
-        return found
+    def find_enrollment(self, instance: str) -> models.Enrollment | None:
+        """Return an enrollment, or None."""
+        return self._db.read(lambda tx: enrollments.find(tx, instance))
 
     def list_enrollments(
         self,
@@ -86,17 +78,9 @@ class Operations:
             )
         )
 
-    def get_certificate(self, serial: str) -> models.Certificate:
-        """Return a certificate by its serial in lower-case hex.
-
-        :raises NotFound: there is none
-        """
-        found = self._db.read(lambda tx: certificates.find(tx, serial))
-        if found is None:
-            raise exceptions.NotFound(
-                'There is no certificate with the serial %s.' % serial
-            )
-        return found
+    def find_certificate(self, serial: str) -> models.Certificate | None:
+        """Return a certificate by its serial in lower-case hex, or None."""
+        return self._db.read(lambda tx: certificates.find(tx, serial))
 
     def list_certificates(
         self,
@@ -138,6 +122,22 @@ class Operations:
 
     # Acting.
 
+    def _get_enrollment(self, instance: str) -> models.Enrollment:
+        found = self.find_enrollment(instance)
+        if found is None:
+            raise exceptions.NotFound(
+                'There is no enrollment of the instance %s.' % instance
+            )
+        return found
+
+    def _get_certificate(self, serial: str) -> models.Certificate:
+        found = self.find_certificate(serial)
+        if found is None:
+            raise exceptions.NotFound(
+                'There is no certificate with the serial %s.' % serial
+            )
+        return found
+
     def revoke(
         self, instance: str, caller: models.Caller
     ) -> models.Enrollment:
@@ -146,7 +146,7 @@ class Operations:
 
         :raises NotFound: there is no such enrollment
         """
-        self.get_enrollment(instance)
+        self._get_enrollment(instance)
         now = self._clock()
 
         def revoke(tx: engine.Transaction) -> None:
@@ -158,7 +158,7 @@ class Operations:
                 )
 
         self._db.write(revoke)
-        return self.get_enrollment(instance)
+        return self._get_enrollment(instance)
 
     def revoke_certificate(
         self, serial: str, caller: models.Caller
@@ -167,8 +167,8 @@ class Operations:
 
         :raises NotFound: there is no such certificate
         """
-        certificate = self.get_certificate(serial)
-        self.get_enrollment(certificate.instance)
+        certificate = self._get_certificate(serial)
+        self._get_enrollment(certificate.instance)
         now = self._clock()
 
         def revoke(tx: engine.Transaction) -> None:
@@ -199,14 +199,14 @@ class Operations:
             )
 
         self._db.write(revoke)
-        return self.get_certificate(serial)
+        return self._get_certificate(serial)
 
     def retry(self, instance: str, caller: models.Caller) -> models.Enrollment:
         """Make failed and postponed work due at once. Idempotent.
 
         :raises NotFound: there is no such enrollment
         """
-        enrollment = self.get_enrollment(instance)
+        enrollment = self._get_enrollment(instance)
         now = self._clock()
 
         def retry(tx: engine.Transaction) -> None:
@@ -241,7 +241,7 @@ class Operations:
         :raises StateConflict: the state does not allow it, or the name is
             taken by another instance
         """
-        enrollment = self.get_enrollment(instance)
+        enrollment = self._get_enrollment(instance)
         if expected is not None and expected != (
             enrollment.epoch,
             enrollment.generation,
@@ -284,9 +284,9 @@ class Operations:
                     reason=reason,
                 )
 
-        self.get_enrollment(instance)
+        self._get_enrollment(instance)
         self._db.write(release)
-        return self.get_enrollment(instance)
+        return self._get_enrollment(instance)
 
     def compromise(self, key_id: str, request_id: str) -> list[str]:
         """Open new generations for all that hang on a credential key.
@@ -395,4 +395,4 @@ class Operations:
             ) from exc
         if not done:
             raise exceptions.PreconditionFailed
-        return self.get_enrollment(enrollment.instance)
+        return self._get_enrollment(enrollment.instance)

@@ -12,6 +12,7 @@
 """``/v1/certificates``."""
 
 import base64
+import functools
 import re
 from typing import Any
 
@@ -26,8 +27,6 @@ from novajoin.api import validation
 from novajoin.api.controllers import page
 from novajoin.api.controllers import resource
 from novajoin.api.schemas import certificate as schema
-from novajoin.db import certificates
-from novajoin.db import enrollments
 from novajoin.policies import certificate as policies
 
 _SERIAL = re.compile('[0-9a-f]{1,40}')
@@ -69,14 +68,8 @@ def show(certificate: models.Certificate) -> dict[str, Any]:
     return {'certificate': {**describe(certificate), 'pem': pem}}
 
 
-class CertificatesResource(resource.Resource):
+class CertificatesResource(page.ListResource):
     """The list."""
-
-    def __init__(
-        self, parts: services.Services, settings: services.Settings
-    ) -> None:
-        self._services = parts
-        self._settings = settings
 
     def find_child(self, segment: str) -> resource.Resource | None:
         """Return one certificate."""
@@ -86,24 +79,15 @@ class CertificatesResource(resource.Resource):
     @validation.schemas(query=schema.LIST, response=schema.LISTED)
     def get(self, request: Any, response: Any) -> dict[str, Any]:
         """List certificates in the order of their serials."""
-        query = request.query
-        project = page.find_project(request, self._services, policies.LIST)
-        limit = page.get_limit(query, self._settings)
-        found = self._services.database.read(
-            lambda tx: certificates.list_page(
-                tx,
-                project=project,
-                instance=query.get('instance'),
-                limit=limit + 1,
-                marker=query.get('marker'),
-            )
-        )
-        return page.make(
-            'certificates',
-            found,
-            limit=limit,
-            request=request,
-            to_document=describe,
+        return self._answer(
+            request,
+            noun='certificates',
+            rule=policies.LIST,
+            read=functools.partial(
+                self._services.operations.list_certificates,
+                instance=request.query.get('instance'),
+            ),
+            describe=describe,
             get_marker=lambda certificate: certificate.serial,
         )
 
@@ -143,10 +127,9 @@ def get_visible(
     """
     found = None
     if _SERIAL.fullmatch(serial):
-        found = parts.database.read(lambda tx: certificates.find(tx, serial))
+        found = parts.operations.find_certificate(serial)
     if found is not None:
-        instance = found.instance
-        owner = parts.database.read(lambda tx: enrollments.find(tx, instance))
+        owner = parts.operations.find_enrollment(found.instance)
         if owner is not None and parts.policy.is_allowed(
             caller, policies.SHOW, {'project_id': owner.project}
         ):

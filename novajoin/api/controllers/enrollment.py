@@ -12,6 +12,7 @@
 """``/v1/enrollments``."""
 
 from collections.abc import Callable
+import functools
 import re
 from typing import Any
 
@@ -26,7 +27,6 @@ from novajoin.api import validation
 from novajoin.api.controllers import page
 from novajoin.api.controllers import resource
 from novajoin.api.schemas import enrollment as schema
-from novajoin.db import enrollments
 from novajoin.policies import enrollment as policies
 
 _ETAG = re.compile(r'"([0-9]{1,9})\.([0-9]{1,9})"')
@@ -96,7 +96,7 @@ def get_visible(
     """
     found = None
     if page.is_uuid(instance):
-        found = parts.database.read(lambda tx: enrollments.find(tx, instance))
+        found = parts.operations.find_enrollment(instance)
     if found is None or not parts.policy.is_allowed(
         caller, rule, {'project_id': found.project}
     ):
@@ -104,14 +104,8 @@ def get_visible(
     return found
 
 
-class EnrollmentsResource(resource.Resource):
+class EnrollmentsResource(page.ListResource):
     """The list."""
-
-    def __init__(
-        self, parts: services.Services, settings: services.Settings
-    ) -> None:
-        self._services = parts
-        self._settings = settings
 
     def find_child(self, segment: str) -> resource.Resource | None:
         """Return one enrollment."""
@@ -122,25 +116,17 @@ class EnrollmentsResource(resource.Resource):
     def get(self, request: Any, response: Any) -> dict[str, Any]:
         """List enrollments in the order of their uuids."""
         query = request.query
-        project = page.find_project(request, self._services, policies.LIST)
-        limit = page.get_limit(query, self._settings)
         state = query.get('state')
-        found = self._services.database.read(
-            lambda tx: enrollments.list_page(
-                tx,
-                project=project,
+        return self._answer(
+            request,
+            noun='enrollments',
+            rule=policies.LIST,
+            read=functools.partial(
+                self._services.operations.list_enrollments,
                 state=models.State(state) if state else None,
                 hostname=query.get('hostname'),
-                limit=limit + 1,
-                marker=query.get('marker'),
-            )
-        )
-        return page.make(
-            'enrollments',
-            found,
-            limit=limit,
-            request=request,
-            to_document=describe,
+            ),
+            describe=describe,
             get_marker=lambda enrollment: enrollment.instance,
         )
 

@@ -17,12 +17,9 @@ import pecan
 
 from novajoin import models
 from novajoin.api import documents
-from novajoin.api import services
 from novajoin.api import validation
 from novajoin.api.controllers import page
-from novajoin.api.controllers import resource
 from novajoin.api.schemas import event as schema
-from novajoin.db import events
 from novajoin.policies import event as policies
 
 
@@ -39,37 +36,23 @@ def describe(event: models.Event) -> dict[str, Any]:
     }
 
 
-class EventsResource(resource.Resource):
+class EventsResource(page.ListResource):
     """The audit log."""
-
-    def __init__(
-        self, parts: services.Services, settings: services.Settings
-    ) -> None:
-        self._services = parts
-        self._settings = settings
 
     @pecan.expose('json')
     @validation.schemas(query=schema.LIST, response=schema.LISTED)
     def get(self, request: Any, response: Any) -> dict[str, Any]:
         """List what happened."""
-        query = request.query
-        project = page.find_project(request, self._services, policies.LIST)
-        limit = page.get_limit(query, self._settings)
-        marker = query.get('marker')
-        found = self._services.database.read(
-            lambda tx: events.list_page(
-                tx,
-                project=project,
-                instance=query.get('instance'),
-                limit=limit + 1,
+        instance = request.query.get('instance')
+        return self._answer(
+            request,
+            noun='events',
+            rule=policies.LIST,
+            read=lambda marker, **page: self._services.operations.list_events(
+                instance=instance,
                 marker=int(marker) if marker else None,
-            )
-        )
-        return page.make(
-            'events',
-            found,
-            limit=limit,
-            request=request,
-            to_document=describe,
+                **page,
+            ),
+            describe=describe,
             get_marker=lambda event: str(event.id),
         )

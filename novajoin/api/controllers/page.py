@@ -21,8 +21,60 @@ from urllib import parse
 
 from novajoin import exceptions
 from novajoin.api import services
+from novajoin.api.controllers import resource
 
 _T = TypeVar('_T')
+
+
+class ListResource(resource.Resource):
+    """What can be listed."""
+
+    def __init__(
+        self, parts: services.Services, settings: services.Settings
+    ) -> None:
+        self._services = parts
+        self._settings = settings
+
+    def _answer(
+        self,
+        request: Any,
+        *,
+        noun: str,
+        rule: str,
+        read: Callable[..., Sequence[_T]],
+        describe: Callable[[_T], dict[str, Any]],
+        get_marker: Callable[[_T], str],
+    ) -> dict[str, Any]:
+        """Answer with one page.
+
+        :param noun: what the items are called in the answer
+        :param rule: the policy rule for listing them
+        :param read: returns items; takes ``project`` (None: of all of
+            them), ``limit`` and ``marker`` by their names
+        :param describe: makes an item's document
+        :param get_marker: returns what the list is ordered by
+        :raises BadRequest: the query wants more than a page may have
+        :raises Forbidden: the caller may not see what he asks for
+        """
+        query = request.query
+        project = find_project(request, self._services, rule)
+        limit = get_limit(query, self._settings)
+        # One more, so that it is known whether there is another page.
+        found = read(
+            project=project, limit=limit + 1, marker=query.get('marker')
+        )
+        shown = found[:limit]
+        following = None
+        if len(found) > limit:
+            following = '%s%s?%s' % (
+                request.script_name,
+                request.path_info,
+                parse.urlencode({**query, 'marker': get_marker(shown[-1])}),
+            )
+        return {
+            noun: [describe(item) for item in shown],
+            'links': {'next': following},
+        }
 
 
 def get_limit(query: Mapping[str, str], settings: services.Settings) -> int:
@@ -38,35 +90,6 @@ def get_limit(query: Mapping[str, str], settings: services.Settings) -> int:
             'The query: limit may be %d at most.' % settings.max_page
         )
     return limit
-
-
-def make(
-    noun: str,
-    items: Sequence[_T],
-    *,
-    limit: int,
-    request: Any,
-    to_document: Callable[[_T], dict[str, Any]],
-    get_marker: Callable[[_T], str],
-) -> dict[str, Any]:
-    """Return one page of a list.
-
-    :param items: up to one more than the limit, so that it is known
-        whether there is another page
-    """
-    shown = items[:limit]
-    following = None
-    if len(items) > limit:
-        query = {**request.query, 'marker': get_marker(shown[-1])}
-        following = '%s%s?%s' % (
-            request.script_name,
-            request.path_info,
-            parse.urlencode(query),
-        )
-    return {
-        noun: [to_document(item) for item in shown],
-        'links': {'next': following},
-    }
 
 
 def find_project(

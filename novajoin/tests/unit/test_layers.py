@@ -55,7 +55,7 @@ ARROWS = {
     'profiles': VOCABULARY | KINDS | STORES | {'bootstrap'},
     'enrollment': VOCABULARY | KINDS | STORES | DOMAIN,
     'api': (
-        ((VOCABULARY | KINDS | STORES | DOMAIN) - {'keys'})
+        ((VOCABULARY | KINDS | STORES | DOMAIN) - {'db', 'keys'})
         | {'context', 'policies', 'policy'}
     ),
     'checkin': VOCABULARY | KINDS | STORES | DOMAIN,
@@ -209,6 +209,7 @@ class TestFindFault(testscenarios.WithScenarios, base.TestCase):
             ('api.app', 'novajoin.models.Enrollment', True),
             ('api.app', 'novajoin.checkin.app', False),
             ('api.app', 'novajoin.keys.repository', False),
+            ('api.app', 'novajoin.db.enrollments', False),
             ('checkin.est', 'novajoin.policies.base', False),
             ('checkin.est', 'novajoin.keys.repository', True),
             ('agent.worker', 'novajoin.bmc.base', True),

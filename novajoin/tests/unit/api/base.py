@@ -31,6 +31,7 @@ from novajoin.db import engine
 from novajoin.db import enrollments
 from novajoin.db import events
 from novajoin.db import tables
+from novajoin.enrollment import operations
 from novajoin.tests import base
 
 NOW = datetime.datetime(2026, 11, 21, 8, 0, tzinfo=datetime.timezone.utc)
@@ -84,6 +85,14 @@ CERTIFICATE = models.Certificate(
     issuer='fedcba9876543210',
 )
 
+_READERS = (
+    'find_certificate',
+    'find_enrollment',
+    'list_certificates',
+    'list_enrollments',
+    'list_events',
+)
+
 
 def make_conf(*arguments: str) -> cfg.ConfigOpts:
     """Return a configuration that reads no file of this machine."""
@@ -114,7 +123,7 @@ class ApiTestCase(base.TestCase):
 
     :cvar is_noauth: everybody is an administrator
     :ivar admission: a mock
-    :ivar operations: a mock
+    :ivar operations: a mock; what only reads does read the database
     """
 
     is_noauth = True
@@ -131,6 +140,10 @@ class ApiTestCase(base.TestCase):
         self.operations = mock.create_autospec(
             services.Operations, instance=True, spec_set=True
         )
+        for name in _READERS:
+            getattr(self.operations, name).side_effect = functools.partial(
+                self.read, name
+            )
         self.allow_list = models.AllowList(PROJECT, classes=('web', 'db'))
         self.checks = {'database': health.Check(lambda: None)}
         self.database = None
@@ -147,7 +160,6 @@ class ApiTestCase(base.TestCase):
         parts = services.Services(
             admission=self.admission,
             operations=self.operations,
-            database=self,
             policy=make_policy(),
             find_allow_list=lambda project: dataclasses.replace(
                 self.allow_list, project=project
@@ -159,9 +171,13 @@ class ApiTestCase(base.TestCase):
             extra_environ={'REMOTE_ADDR': self.peer},
         )
 
-    def read(self, function):
-        """Read from the database, which is made when it is asked for."""
-        return self.get_database().read(function)
+    def read(self, name, *args, **kwargs):
+        """Call a reader of the true operations.
+
+        The database is made when it is asked for.
+        """
+        true = operations.Operations(self.get_database(), None, 0, lambda: NOW)
+        return getattr(true, name)(*args, **kwargs)
 
     def get_database(self):
         if self.database is None:
@@ -186,6 +202,11 @@ class ApiTestCase(base.TestCase):
         self.get_database().write(
             lambda tx: events.insert(tx, kind, NOW, **facts)
         )
+
+    def assert_nothing_done(self):
+        """Check that the operations were asked to read at most."""
+        names = {name for name, _, _ in self.operations.method_calls}
+        self.assertEqual(set(), names - set(_READERS))
 
     def assert_error(self, response, status, reason):
         """Check the one shape of an error and return its message."""

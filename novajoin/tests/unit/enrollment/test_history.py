@@ -189,7 +189,7 @@ class History(stateful.RuleBasedStateMachine):
     def check_live(self, certificate):
         """What was sent just now is good: not revoked, and of this epoch."""
         serial = world.get_serial(certificate)
-        row = self.world.operations.get_certificate(serial)
+        row = self.world.operations.find_certificate(serial)
         enrollment = self.world.find(row.instance)
         assert row.revoked_at is None
         assert (row.epoch, row.generation) == (

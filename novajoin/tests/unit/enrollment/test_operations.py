@@ -95,7 +95,7 @@ class ReadTestCase(Case):
             ],
         )
         self.assertEqual(
-            second.certificate, self.operations.get_certificate(serial).der
+            second.certificate, self.operations.find_certificate(serial).der
         )
 
     def test_unsigned_certificates_are_none(self):
@@ -132,16 +132,23 @@ class ReadTestCase(Case):
             {(e.detail['epoch'], e.detail['generation']) for e in found},
         )
 
+    def test_find(self):
+        guest = self.world.enroll('web1')
+        self.assertEqual(
+            guest.instance,
+            self.operations.find_enrollment(guest.instance).instance,
+        )
+        self.assertIsNone(self.operations.find_enrollment(world.make_uuid()))
+        self.assertIsNone(self.operations.find_certificate('f' * 32))
+
     def test_not_found(self):
         for function in (
-            self.operations.get_enrollment,
             functools.partial(self.operations.revoke, caller=self.caller),
             functools.partial(self.operations.retry, caller=self.caller),
             functools.partial(self.operations.reissue, caller=self.caller),
             functools.partial(
                 self.operations.release, caller=self.caller, reason='x'
             ),
-            self.operations.get_certificate,
             functools.partial(
                 self.operations.revoke_certificate, caller=self.caller
             ),

@@ -245,7 +245,7 @@ class TestActions(base.ApiTestCase):
                 status='*',
             )
             self.assert_error(response, 404, 'not_found')
-        self.assertEqual([], self.operations.method_calls)
+        self.assert_nothing_done()
 
     def test_conflict(self):
         self.operations.reissue.side_effect = exceptions.StateConflict()
