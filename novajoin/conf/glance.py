@@ -15,6 +15,8 @@ import copy
 
 from oslo_config import cfg
 
+from novajoin.conf import peer
+
 GROUP = cfg.OptGroup(
     'glance',
     title='Asking glance about images',
@@ -26,28 +28,7 @@ has the property ``ipa_enroll``. The account is that of
 )
 
 OPTIONS = [
-    cfg.StrOpt(
-        'service_type',
-        default='image',
-        help="""
-The type under which glance is in keystone's catalog. Change it only when your
-catalog names glance differently.
-""",
-    ),
-    cfg.StrOpt(
-        'region_name',
-        help="""
-The region whose glance is asked. Set it when the catalog has more than one.
-""",
-    ),
-    cfg.ListOpt(
-        'valid_interfaces',
-        default=['internal', 'public'],
-        help="""
-The kinds of endpoint to use from the catalog, best first. Change it when the
-internal endpoint cannot be reached from here.
-""",
-    ),
+    *peer.make_catalog_options('glance', service_type='image'),
     cfg.ListOpt(
         'api_servers',
         deprecated_opts=[
@@ -73,21 +54,14 @@ How often all servers are tried again when none can be reached, within the same
 ``timeout``.
 """,
     ),
-    cfg.FloatOpt(
-        'timeout',
-        default=1.0,
-        min=0.1,
-        help="""
+    *peer.make_waiting_options(
+        timeout=1.0,
+        timeout_help="""
 How long to wait for glance while nova waits for us, in seconds. It is part of
 the budget of the whole answer: an image that is not known by then makes the
 answer a 503, so that nova tells the instance nothing wrong.
 """,
-    ),
-    cfg.IntOpt(
-        'connect_retries',
-        default=0,
-        min=0,
-        help="""
+        retries_help="""
 How often a connection that glance did not accept is tried again before the
 next server is.
 """,

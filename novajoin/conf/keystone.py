@@ -15,6 +15,8 @@ import copy
 
 from oslo_config import cfg
 
+from novajoin.conf import peer
+
 GROUP = cfg.OptGroup(
     'keystone',
     title='Asking keystone about projects',
@@ -26,20 +28,7 @@ decided by ``[keystone_authtoken]``.
 )
 
 OPTIONS = [
-    cfg.StrOpt(
-        'region_name',
-        help="""
-The region whose keystone is asked. Set it when the catalog has more than one.
-""",
-    ),
-    cfg.ListOpt(
-        'valid_interfaces',
-        default=['internal', 'public'],
-        help="""
-The kinds of endpoint to use from the catalog, best first. Change it when the
-internal endpoint cannot be reached from here.
-""",
-    ),
+    *peer.make_catalog_options('keystone'),
     cfg.URIOpt(
         'endpoint_override',
         schemes=['http', 'https'],
@@ -48,11 +37,9 @@ The URL of keystone, used instead of the one in the catalog. Set it when the
 catalog's URL cannot be used from here.
 """,
     ),
-    cfg.FloatOpt(
-        'timeout',
-        default=1.0,
-        min=0.1,
-        help="""
+    *peer.make_waiting_options(
+        timeout=1.0,
+        timeout_help="""
 How long to wait for an answer of keystone, in seconds.
 """,
     ),

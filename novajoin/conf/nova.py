@@ -15,6 +15,8 @@ import copy
 
 from oslo_config import cfg
 
+from novajoin.conf import peer
+
 GROUP = cfg.OptGroup(
     'nova',
     title='Asking nova about instances',
@@ -25,28 +27,13 @@ it asks nova. The account is that of ``[service_credentials]``.
 )
 
 OPTIONS = [
-    cfg.StrOpt(
-        'service_type',
-        default='compute',
-        help="""
-The type under which nova is in keystone's catalog. Change it only when your
-catalog names nova differently.
-""",
-    ),
-    cfg.StrOpt(
-        'region_name',
-        help="""
+    *peer.make_catalog_options(
+        'nova',
+        service_type='compute',
+        region_help="""
 The region whose nova is asked. Set it when the catalog has more than one: with
 another region's nova all instances seem to be gone, and only the brake on mass
 deletion (``[notify] sweep_most_missing``) keeps them their identities.
-""",
-    ),
-    cfg.ListOpt(
-        'valid_interfaces',
-        default=['internal', 'public'],
-        help="""
-The kinds of endpoint to use from the catalog, best first. Change it when the
-internal endpoint cannot be reached from here.
 """,
     ),
     cfg.URIOpt(
@@ -58,21 +45,14 @@ instance ``https://nova.example.com:8774/v2.1``. Set it when the catalog's URL
 cannot be used from here.
 """,
     ),
-    cfg.FloatOpt(
-        'timeout',
-        default=5.0,
-        min=0.1,
-        help="""
+    *peer.make_waiting_options(
+        timeout=5.0,
+        timeout_help="""
 How long the worker and the health check wait for one answer of nova, in
 seconds. What nova itself waits for (``POST /v1/``) has a shorter budget of its
 own. Raise it when a list of servers takes longer in your cloud.
 """,
-    ),
-    cfg.IntOpt(
-        'connect_retries',
-        default=0,
-        min=0,
-        help="""
+        retries_help="""
 How often a connection that nova did not accept is tried again within the same
 question. All work is retried later in any case, so that 0 is right unless
 nova's balancer refuses connections now and then.
