@@ -11,7 +11,6 @@
 # under the License.
 """Ask glance about the properties of images, through python-glanceclient."""
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import logging
@@ -97,14 +96,14 @@ class Glance(base.ImageClient):
     def check(self) -> None:
         """Ask for the schema of an image; see the base class."""
         seconds = max(self._settings.timeout, _CHECK_TIMEOUT)
-        with _translate('the schema of images', seconds):
+        with _guard('the schema of images', seconds):
             self._ask('/v2/schemas/image')
 
     def find_properties(
         self, image: str, *, timeout: float
     ) -> Mapping[str, str] | None:
         """Return the properties of an image; see the base class."""
-        with _translate('image %s' % image, timeout):
+        with _guard('image %s' % image, timeout):
             try:
                 answer = self._ask('/v2/images/%s' % image)
             except glance_exceptions.HTTPNotFound as error:
@@ -173,22 +172,13 @@ def _complete(server: str | None) -> str | None:
     return 'http://%s' % server
 
 
-@contextlib.contextmanager
-def _translate(what: str, timeout: float) -> Iterator[None]:
-    """Make every failure an ImageUnavailable and bound the time.
+def _guard(
+    what: str, timeout: float
+) -> contextlib.AbstractContextManager[None]:
+    return keystone.guard('glance', what, timeout, _make_unavailable)
 
-    :param what: what was asked for, for the log
-    """
-    try:
-        with keystone.limit_time(timeout):
-            yield
-    except Exception as error:  # noqa: BLE001 - all mean "not known"
-        LOG.warning(
-            'glance gave no usable answer to the question for %s: %s: %s',
-            what,
-            type(error).__name__,
-            error,
-        )
-        raise exceptions.ImageUnavailable(
-            'The image service (glance) gave no usable answer.'
-        ) from error
+
+def _make_unavailable(error: Exception) -> exceptions.ImageUnavailable:
+    return exceptions.ImageUnavailable(
+        'The image service (glance) gave no usable answer.'
+    )

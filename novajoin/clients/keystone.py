@@ -16,6 +16,7 @@ it when a service answers 401. It opens its first connection when it is first
 used, so one that was made before a fork may be used after it.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import contextvars
@@ -58,6 +59,35 @@ def limit_time(seconds: float) -> Iterator[None]:
         yield
     finally:
         _ends_at.reset(token)
+
+
+@contextlib.contextmanager
+def guard(
+    peer: str,
+    what: str,
+    seconds: float,
+    make_error: Callable[[Exception], exceptions.Unavailable],
+) -> Iterator[None]:
+    """Bound the time of a question and make every failure one error.
+
+    :param peer: the service that is asked, for the log
+    :param what: what it is asked for, for the log
+    :param seconds: see :func:`limit_time`
+    :param make_error: makes the error from what was raised
+    :raises Unavailable: what *make_error* made
+    """
+    try:
+        with limit_time(seconds):
+            yield
+    except Exception as error:  # noqa: BLE001 - all mean "not known"
+        LOG.warning(
+            '%s gave no usable answer to the question for %s: %s: %s',
+            peer,
+            what,
+            type(error).__name__,
+            error,
+        )
+        raise make_error(error) from error
 
 
 class LimitedSession(ksa_session.Session):
@@ -186,7 +216,7 @@ class Keystone:
 
         :raises Unavailable: with what is wrong
         """
-        with self._translate(), limit_time(self._settings.timeout):
+        with self._guard('a token'):
             self._adapter.get_token()
 
     def find_project_name(self, project: str) -> str | None:
@@ -196,7 +226,7 @@ class Keystone:
         :returns: None when keystone itself answered that there is none
         :raises Unavailable: keystone gave no usable answer
         """
-        with self._translate(), limit_time(self._settings.timeout):
+        with self._guard('project %s' % project):
             try:
                 answer = self._adapter.get('/projects/%s' % project).json()
             except ksa_exceptions.NotFound as error:
@@ -211,12 +241,13 @@ class Keystone:
                 raise TypeError('the name of a project is not a text')
             return name
 
-    @contextlib.contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - all mean "not known"
-            LOG.warning('keystone gave no usable answer: %s', error)
-            raise exceptions.Unavailable(
-                'The identity service (keystone) is not available.'
-            ) from error
+    def _guard(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return guard(
+            'keystone', what, self._settings.timeout, _make_unavailable
+        )
+
+
+def _make_unavailable(error: Exception) -> exceptions.Unavailable:
+    return exceptions.Unavailable(
+        'The identity service (keystone) is not available.'
+    )

@@ -17,11 +17,9 @@ projects, and to them nova answers 404, just as if the server were gone. A
 that it does answer this account for everybody.
 """
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import datetime
-import logging
 from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
@@ -33,8 +31,6 @@ from novajoin import exceptions
 from novajoin import models
 from novajoin.clients import base
 from novajoin.clients import keystone
-
-LOG = logging.getLogger(__name__)
 
 #: What nova is asked in (Queens and later): instance actions in pages, of
 #: deleted servers too. A later one is of no use: from 2.69 a server in a cell
@@ -68,7 +64,7 @@ class Nova(base.ComputeClient):
 
     def check(self) -> None:
         """Ask for one server of any project; see the base class."""
-        with _translate('a list of servers', self._settings.timeout):
+        with _guard('a list of servers', self._settings.timeout):
             self._nova.servers.list(
                 search_opts={'all_tenants': 1}, limit=1, detailed=True
             )
@@ -77,7 +73,7 @@ class Nova(base.ComputeClient):
         self, instance: str, *, timeout: float
     ) -> models.Server | None:
         """Return what nova says about an instance; see the base class."""
-        with _translate('server %s' % instance, timeout):
+        with _guard('server %s' % instance, timeout):
             try:
                 answer = self._nova.servers.get(instance)
             except nova_exceptions.NotFound as error:
@@ -93,7 +89,7 @@ class Nova(base.ComputeClient):
         nova gives the newest action first. The action of an evacuation is
         ``evacuate``, although its notifications say ``rebuild``.
         """
-        with _translate('the actions of server %s' % instance, timeout):
+        with _guard('the actions of server %s' % instance, timeout):
             marker = None
             for _ in range(_MAX_ACTION_PAGES):
                 try:
@@ -129,7 +125,7 @@ class Nova(base.ComputeClient):
         if changes_since is not None:
             # Naive times are refused by nova, a zone's offset is not.
             search['changes-since'] = changes_since.isoformat()
-        with _translate('a list of servers', timeout):
+        with _guard('a list of servers', timeout):
             page = self._nova.servers.list(
                 search_opts=search, marker=marker, limit=limit
             )
@@ -161,23 +157,14 @@ class Nova(base.ComputeClient):
             ) from error
 
 
-@contextlib.contextmanager
-def _translate(what: str, timeout: float) -> Iterator[None]:
-    """Make every failure a ComputeUnavailable and bound the time.
+def _guard(
+    what: str, timeout: float
+) -> contextlib.AbstractContextManager[None]:
+    return keystone.guard('nova', what, timeout, _make_unavailable)
 
-    :param what: what was asked for, for the log
-    """
-    try:
-        with keystone.limit_time(timeout):
-            yield
-    except Exception as error:  # noqa: BLE001 - all mean "not known"
-        LOG.warning(
-            'nova gave no usable answer to the question for %s: %s: %s',
-            what,
-            type(error).__name__,
-            error,
-        )
-        raise exceptions.ComputeUnavailable(_describe(error)) from error
+
+def _make_unavailable(error: Exception) -> exceptions.ComputeUnavailable:
+    return exceptions.ComputeUnavailable(_describe(error))
 
 
 def _describe(error: Exception) -> str:
