@@ -84,12 +84,15 @@ def get_limit(query: Mapping[str, str], settings: services.Settings) -> int:
     """
     if 'limit' not in query:
         return min(settings.page, settings.max_page)
-    limit = int(query['limit'])
-    if limit > settings.max_page:
+    text = query['limit']
+    # By its length first: Python refuses to read a number of many digits.
+    if len(text) > len(str(settings.max_page)) or (
+        int(text) > settings.max_page
+    ):
         raise exceptions.BadRequest(
             'The query: limit may be %d at most.' % settings.max_page
         )
-    return limit
+    return int(text)
 
 
 def find_project(

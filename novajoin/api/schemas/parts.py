@@ -56,9 +56,10 @@ SHA256: Final[Schema] = {
     'description': 'a SHA-256 digest in lower-case hex digits',
 }
 
+#: How much is too much is a setting: the list itself says so.
 LIMIT: Final[Schema] = {
     'type': 'string',
-    'pattern': '^[1-9][0-9]{0,5}(?!\\n)$',
+    'pattern': '^[1-9][0-9]*(?!\\n)$',
     'description': 'a whole number from 1 on',
 }
 

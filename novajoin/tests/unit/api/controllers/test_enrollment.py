@@ -145,6 +145,8 @@ class TestList(base.ApiTestCase):
             ('limit=0', 'limit has to be a whole number'),
             ('limit=-1', 'limit has to be a whole number'),
             ('limit=4', 'limit may be 3 at most'),
+            ('limit=9999999', 'limit may be 3 at most'),
+            ('limit=' + '9' * 5000, 'limit may be 3 at most'),
             ('limit=1&limit=2', 'limit'),
             ('limit=%EF%BC%91', 'limit has to be'),
             ('state=happy', 'state has to be one of pending, offered'),
