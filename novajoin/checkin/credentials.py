@@ -18,6 +18,7 @@ TLS itself, so only its own socket can tell.
 import base64
 import binascii
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import re
 from typing import Any
@@ -81,13 +82,17 @@ def read_peer(environ: Mapping[str, Any]) -> bytes:
 
     The handshake has verified it as far as TLS can.
 
-    :raises NoCertificate: it showed none, or this is not a TLS socket
+    :raises NoCertificate: it showed none, this is not a TLS socket, or the
+        client has gone
     """
     connection = environ.get('gunicorn.socket')
     get_certificate = getattr(connection, 'getpeercert', None)
     peer: bytes | None = None
     if get_certificate is not None:
-        peer = get_certificate(binary_form=True)
+        # SSLSocket.getpeercert raises ValueError where the handshake is not
+        # done, and OSError once the client has gone.
+        with contextlib.suppress(ValueError, OSError):
+            peer = get_certificate(binary_form=True)
     if not peer:
         raise NoCertificate()
     return peer

@@ -12,6 +12,8 @@
 """Basic, with inputs that are open."""
 
 import base64
+import socket
+import ssl
 import uuid
 
 import hypothesis
@@ -62,6 +64,29 @@ class TestReadPeer(base.TestCase):
             self.assertRaises(
                 credentials.NoCertificate, credentials.read_peer, environ
             )
+
+    def test_handshake_not_done(self):
+        """A true TLS socket; then one whose client has gone."""
+        left, right = socket.socketpair()
+        self.addCleanup(right.close)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        wrapped = context.wrap_socket(
+            left, server_side=True, do_handshake_on_connect=False
+        )
+        self.addCleanup(wrapped.close)
+        self.assertRaises(ValueError, wrapped.getpeercert, True)
+        environ = {'gunicorn.socket': wrapped}
+        self.assertRaises(
+            credentials.NoCertificate, credentials.read_peer, environ
+        )
+        gone = context.wrap_socket(socket.socket(), server_side=True)
+        self.addCleanup(gone.close)
+        self.assertRaises(OSError, gone.getpeercert, True)
+        self.assertRaises(
+            credentials.NoCertificate,
+            credentials.read_peer,
+            {'gunicorn.socket': gone},
+        )
 
     def test_taken(self):
         environ = {'gunicorn.socket': fakes.Connection(b'der')}
