@@ -32,8 +32,8 @@ _SPAWNING: Final = frozenset(
     {'rebuilding', 'rebuild_block_device_mapping', 'rebuild_spawning'}
 )
 
-#: Nova's clock may be so much ahead of ours: a rebuild that itself led to the
-#: enrollment must not be taken for a later one.
+#: Nova's clock may be so far from ours. A rebuild that itself led to the
+#: enrollment must not be taken for a later one, nor the other way round.
 _SKEW: Final = datetime.timedelta(seconds=5)
 
 
@@ -97,19 +97,18 @@ class Inspector:
         :param timeout: seconds for each of two calls
         :raises ComputeUnavailable: nothing is known
         """
+        # In this order: the server is as nova has it after the rebuild was
+        # accepted, so that a server which is doing nothing has its new disk.
+        rebuild = self._compute.find_rebuild(
+            enrollment.instance, timeout=timeout
+        )
         server = self._compute.find_server(
             enrollment.instance, timeout=timeout
         )
-        rebuild = None
-        if server is not None:
-            rebuild = self._compute.find_rebuild(
-                enrollment.instance, timeout=timeout
-            )
+        if server is None:
+            return Finding(None, None)
         finding = Finding(server, rebuild)
-        if (
-            server is None
-            or self.find_new_rebuild(enrollment, finding) is None
-        ):
+        if self.find_new_rebuild(enrollment, finding) is None:
             return finding
         # Names are fixed for an epoch; a rename takes effect at the next.
         try:
@@ -141,23 +140,29 @@ class Inspector:
             return Verdict(
                 'The instance has another hostname in nova than in the post.'
             )
-        rebuild = self.find_new_rebuild(enrollment, finding)
-        if (
-            rebuild is not None
-            and rebuild.started_at > enrollment.created_at + _SKEW
-        ):
+        if self.find_new_rebuild(enrollment, finding) is not None:
             return Verdict(later=finding)
         return Verdict(rebuild=finding.rebuild)
 
     def find_new_rebuild(
         self, enrollment: models.Enrollment, finding: Finding
     ) -> models.Rebuild | None:
-        """Return the rebuild that the row does not know of, or None."""
+        """Return the rebuild that the row does not know of, or None.
+
+        Nova tells the second in which a rebuild began, and an instance may
+        be enrolled and rebuilt within one.
+        """
         rebuild = finding.rebuild
         if rebuild is None or rebuild.request_id == enrollment.rebuild_id:
             return None
-        known = enrollment.rebuild_at or enrollment.created_at
-        return rebuild if rebuild.started_at > known else None
+        if enrollment.rebuild_at is not None:
+            is_new = rebuild.started_at >= enrollment.rebuild_at
+        elif enrollment.nova_confirmed:
+            # When nova confirmed the row there was no rebuild.
+            is_new = rebuild.started_at > enrollment.created_at - _SKEW
+        else:
+            is_new = rebuild.started_at > enrollment.created_at + _SKEW
+        return rebuild if is_new else None
 
     def is_new_disk(
         self, enrollment: models.Enrollment, finding: Finding
@@ -175,7 +180,7 @@ class Inspector:
         return (
             server.task_state not in _SPAWNING
             and server.launched_at is not None
-            and server.launched_at > enrollment.rebuild_at
+            and server.launched_at >= enrollment.rebuild_at
         )
 
     def differs(self, enrollment: models.Enrollment, finding: Finding) -> bool:

@@ -374,7 +374,7 @@ class AskNovaTestCase(world.TestCase):
         made.clock.advance(61)
         made.post(instance)
         self.assertEqual(
-            [('find_server', instance), ('find_rebuild', instance)],
+            [('find_rebuild', instance), ('find_server', instance)],
             made.nova.questions,
         )
 

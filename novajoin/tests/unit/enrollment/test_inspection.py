@@ -78,22 +78,39 @@ class InspectorTestCase(world.TestCase):
             )
         return inspection.Finding(server, rebuild)
 
+    def is_new(self, row, started):
+        finding = self.make_finding(started=started)
+        return self.inspector.find_new_rebuild(row, finding) is not None
+
     def test_new_rebuild(self):
-        find = self.inspector.find_new_rebuild
-        self.assertIsNone(find(self.row, self.make_finding()))
-        self.assertIsNone(find(self.row, self.make_finding(started=-1)))
-        self.assertIsNone(find(self.row, self.make_finding(started=0)))
-        self.assertIsNotNone(find(self.row, self.make_finding(started=1)))
-        # The newest that is known decides, by its id and by its time.
-        known = dataclasses.replace(self.row, rebuild_id='req-r')
-        self.assertIsNone(find(known, self.make_finding(started=1)))
+        """Before nova confirmed the row, one may be what led to it."""
+        self.assertIsNone(
+            self.inspector.find_new_rebuild(self.row, self.make_finding())
+        )
+        row = dataclasses.replace(self.row, nova_confirmed=None)
+        self.assertFalse(self.is_new(row, -1))
+        self.assertFalse(self.is_new(row, 5))
+        self.assertTrue(self.is_new(row, 6))
+
+    def test_new_rebuild_of_a_confirmed_row(self):
+        """Nova gives the second only, and its clock may be behind ours."""
+        row = dataclasses.replace(self.row, nova_confirmed=True)
+        self.assertFalse(self.is_new(row, -60))
+        self.assertTrue(self.is_new(row, -0.9))
+        self.assertTrue(self.is_new(row, 1))
+        known = dataclasses.replace(row, rebuild_id='req-r')
+        self.assertFalse(self.is_new(known, 1))
+
+    def test_one_rebuild_after_the_other(self):
+        """The newest that is known decides, by its id and by its time."""
         known = dataclasses.replace(
             self.row,
             rebuild_id='req-other',
             rebuild_at=self.row.created_at + datetime.timedelta(seconds=9),
         )
-        self.assertIsNone(find(known, self.make_finding(started=9)))
-        self.assertIsNotNone(find(known, self.make_finding(started=10)))
+        self.assertFalse(self.is_new(known, 8))
+        self.assertTrue(self.is_new(known, 9))
+        self.assertTrue(self.is_new(known, 10))
 
     def test_new_disk(self):
         """Only the rebuild's spawning phase, or a launch later than it."""
@@ -108,6 +125,7 @@ class InspectorTestCase(world.TestCase):
             ('rebuild_block_device_mapping', after, False),
             (None, before, False),
             (None, None, False),
+            (None, began, True),
             (None, after, True),
             ('powering-off', after, True),
         ):
