@@ -19,10 +19,13 @@ parsed before its sender is known, so both are switched off.
 from typing import Any
 import uuid
 
+from oslo_log import log as logging
 import pecan
 from webob import multidict
 
 from novajoin import exceptions
+
+LOG = logging.getLogger(__name__)
 
 _REQUEST_ID = 'novajoin.request_id'
 
@@ -98,6 +101,7 @@ class Request(pecan.Request):
 
         :param limit: bytes
         :raises BodyTooLarge: there is more than that
+        :raises BadRequest: it does not come, or not in proper chunks
         """
         self.check_length(limit)
         stream = self.environ['wsgi.input']
@@ -109,7 +113,7 @@ class Request(pecan.Request):
             length = 0
         body = bytearray()
         while len(body) < length:
-            part = stream.read(length - len(body))
+            part = _read(stream, length - len(body))
             if not part:
                 break
             body += part
@@ -118,3 +122,19 @@ class Request(pecan.Request):
                 'The body is larger than %d bytes.' % limit
             )
         return bytes(body)
+
+
+def _read(stream: Any, size: int) -> bytes:
+    """Read at most so many bytes.
+
+    :raises BadRequest: the server cannot
+    """
+    try:
+        part: bytes = stream.read(size)
+    except Exception as error:  # noqa: BLE001 each server has its own
+        # Its text quotes what was sent: at a wrong length, a token perhaps.
+        LOG.debug('a body could not be read: %s', type(error).__name__)
+        raise exceptions.BadRequest(
+            'The body could not be read to its end.'
+        ) from None
+    return part

@@ -32,6 +32,7 @@ from cryptography import x509
 
 from novajoin.tests import base
 from novajoin.tests.unit.checkin import fakes
+from novajoin.tests.unit.checkin import hostile
 from novajoin.tests.unit.checkin import pki
 
 RECEIPT = json.dumps({'seq': 1, 'sha256': 'ab' * 32})
@@ -459,26 +460,7 @@ class TestHostile(ServedTestCase):
 
     def test_not_http(self):
         """What is below HTTP has the same shape."""
-        line = b'GET /ca.crt HTTP/1.1\r\n'
-        host = b'Host: x\r\n'
-        end = b'\r\n\r\n'
-        chunked = b'Transfer-Encoding: chunked'
-        post = b'POST %s HTTP/1.1\r\nHost: x\r\n' % self.enroll.encode()
-        cases = {
-            b'\x00' * 100 + b'\r\n\r\n': 400,
-            b'GET\r\n\r\n': 400,
-            b'GET / HTTP/9.9\r\n' + host + b'\r\n': 400,
-            b'GET /' + b'a' * 10_000 + b' HTTP/1.1\r\n\r\n': 414,
-            line + b'Authorization: Basic ' + b'A' * 100_000 + end: 431,
-            line + b'X: y\r\n' * 500 + b'\r\n': 431,
-            line + b'Bad Header: x' + end: 400,
-            line + b'X: a\x00b' + end: 400,
-            line + host + b'Expect: 200-ok' + end: 417,
-            post + b'Content-Length: x' + end: 400,
-            post + b'Content-Length: -1' + end: 400,
-            post + b'Content-Length: 5\r\nContent-Length: 6' + end: 400,
-            post + b'Content-Length: 5\r\n' + chunked + end: 400,
-        }
+        cases = hostile.map_streams(self.enroll, fakes.make_basic())
         for data, status in cases.items():
             answer = self.send(data)
             head, _, body = answer.partition(b'\r\n\r\n')

@@ -12,9 +12,11 @@
 """EST over the application: each row of the table of IDENTITY section 5."""
 
 import base64
+import logging
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
+import fixtures
 import testscenarios
 
 from novajoin import exceptions
@@ -23,6 +25,7 @@ from novajoin.checkin import app
 from novajoin.checkin import peer
 from novajoin.checkin import services
 from novajoin.tests.unit.checkin import fakes
+from novajoin.tests.unit.checkin import hostile
 from novajoin.tests.unit.checkin import pki
 
 PKCS7 = 'application/pkcs7-mime; smime-type=certs-only'
@@ -148,20 +151,8 @@ class TestEnroll(fakes.AppTestCase):
                 self.assertEqual(csr, self.redemption.redeem.call_args[0][2])
 
     def test_bad_bodies(self):
-        der = pki.make_csr()
-        pem = b'-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n'
-        for body in (
-            b'',
-            b'\n',
-            b'====',
-            b'!' + base64.b64encode(der),
-            base64.b64encode(der)[:-1],
-            base64.urlsafe_b64encode(b'\xff' * 30),
-            der,
-            pem,
-            b'\x00' * 100,
-            '\N{SNOWMAN}'.encode(),
-        ):
+        key = b'-----BEGIN PRIVATE KEY-----\nMEECAQAw\n'
+        for body in hostile.list_bodies(pki.make_csr(), key):
             answer = self.enroll(body)
             self.assert_error(answer, 400, 'csr_malformed')
         self.redemption.redeem.assert_not_called()
@@ -176,30 +167,10 @@ class TestEnroll(fakes.AppTestCase):
         self.assert_error(self.enroll(b'!'), 401, 'unauthorized')
 
     def test_garbled_credentials(self):
-        uuid = fakes.INSTANCE
         for header in (
             None,
-            '',
-            'Basic',
-            'Basic ',
-            'Basic !!!',
             'Basic ' + 'A' * 100_000,
-            'Bearer ' + fakes.TOKEN,
-            'Digest username="x"',
-            fakes.make_basic() + ',' + fakes.make_basic(),
-            fakes.make_basic() + ' x',
-            'Basic ' + base64.b64encode(b'no colon').decode(),
-            'Basic ' + base64.b64encode(b'\xff\xfe:\xff').decode(),
-            fakes.make_basic('', fakes.TOKEN),
-            fakes.make_basic(uuid, ''),
-            fakes.make_basic(uuid + '\0', fakes.TOKEN),
-            fakes.make_basic(uuid, fakes.TOKEN + '\0'),
-            fakes.make_basic(uuid, fakes.TOKEN + '\n'),
-            fakes.make_basic(uuid.upper(), fakes.TOKEN),
-            fakes.make_basic('{%s}' % uuid, fakes.TOKEN),
-            fakes.make_basic(uuid + '\n', fakes.TOKEN),
-            fakes.make_basic("' OR 1=1 --", fakes.TOKEN),
-            fakes.make_basic('../../etc/passwd', fakes.TOKEN),
+            *hostile.list_authorizations(fakes.INSTANCE, fakes.TOKEN),
         ):
             answer = self.enroll(headers={'Authorization': header})
             self.assert_error(answer, 401, 'unauthorized')
@@ -238,16 +209,7 @@ class TestEnroll(fakes.AppTestCase):
         self.assertEqual(202, answer.status_int)
 
     def test_media_types(self):
-        for named in (
-            None,
-            '',
-            'application/x-www-form-urlencoded',
-            'multipart/form-data; boundary=x',
-            'application/json',
-            'application/pkcs7-mime',
-            'application/pkcs10x',
-            'text/plain; application/pkcs10',
-        ):
+        for named in (None, *hostile.MEDIA_TYPES):
             answer = self.enroll(headers={'Content-Type': named})
             self.assert_error(answer, 415, 'unsupported_media_type')
         self.assert_untouched()
@@ -265,6 +227,31 @@ class TestEnroll(fakes.AppTestCase):
         self.assert_untouched()
         self.enroll(b'A' * (16 * 1024))
         self.redemption.redeem.assert_called_once()
+
+    def test_broken_chunks(self):
+        """What the server says of them may quote them."""
+        log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
+
+        class Stream:
+            def read(self, size=-1):
+                raise ValueError('Invalid chunk size: secret')
+
+        answer = self.ask(
+            fakes.EST + 'simpleenroll',
+            'POST',
+            headers={
+                'Authorization': fakes.make_basic(),
+                'Content-Type': 'application/pkcs10',
+            },
+            environ={
+                'CONTENT_LENGTH': '',
+                'wsgi.input': Stream(),
+                'wsgi.input_terminated': True,
+            },
+        )
+        self.assert_error(answer, 400, 'bad_request')
+        self.assertNotIn('secret', answer.text + log.output)
+        self.redemption.redeem.assert_not_called()
 
     def test_client_certificate_is_no_token(self):
         answer = self.enroll(

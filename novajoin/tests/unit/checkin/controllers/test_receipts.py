@@ -15,9 +15,7 @@ import json
 
 from novajoin import exceptions
 from novajoin.tests.unit.checkin import fakes
-
-DIGEST = 'ab' * 32
-RECEIPT = {'seq': 3, 'sha256': DIGEST}
+from novajoin.tests.unit.checkin import hostile
 
 
 class TestReceipts(fakes.AppTestCase):
@@ -37,10 +35,13 @@ class TestReceipts(fakes.AppTestCase):
         )
 
     def test_taken(self):
-        answer = self.send(RECEIPT)
+        answer = self.send(hostile.RECEIPT)
         self.assertEqual((204, b''), (answer.status_int, answer.body))
         self.redemption.receive_receipt.assert_called_once_with(
-            self.peer, 3, DIGEST, answer.headers['X-Openstack-Request-Id']
+            self.peer,
+            3,
+            hostile.DIGEST,
+            answer.headers['X-Openstack-Request-Id'],
         )
 
     def test_refused_by_the_domain(self):
@@ -50,54 +51,31 @@ class TestReceipts(fakes.AppTestCase):
             (exceptions.DatabaseUnavailable, 503, 'database_unavailable'),
         ):
             self.redemption.receive_receipt.side_effect = error
-            self.assert_error(self.send(RECEIPT), status, reason)
+            self.assert_error(self.send(hostile.RECEIPT), status, reason)
 
     def test_without_certificate(self):
-        self.assert_error(self.send(RECEIPT, peer=b''), 401, 'unauthorized')
+        self.assert_error(
+            self.send(hostile.RECEIPT, peer=b''), 401, 'unauthorized'
+        )
         self.assert_untouched()
 
     def test_of_the_service(self):
         peer = self.pki.issue_own().der
-        answer = self.send(RECEIPT, peer=peer)
+        answer = self.send(hostile.RECEIPT, peer=peer)
         self.assert_error(answer, 403, 'certificate_revoked')
         self.assert_untouched()
 
     def test_media_type(self):
         for named in ('text/plain', 'application/pkcs10', ''):
-            answer = self.send(RECEIPT, **{'Content-Type': named})
+            answer = self.send(hostile.RECEIPT, **{'Content-Type': named})
             self.assert_error(answer, 415, 'unsupported_media_type')
         self.assert_untouched()
 
     def test_size(self):
-        answer = self.send({**RECEIPT, 'x': 'x' * 2000})
+        answer = self.send({**hostile.RECEIPT, 'x': 'x' * 2000})
         self.assert_error(answer, 413, 'body_too_large')
 
     def test_bad_bodies(self):
-        for body in (
-            b'',
-            b'{',
-            b'\xff',
-            b'[' * 1000,
-            b'{"seq": 1, "seq": 2, "sha256": "%s"}' % DIGEST.encode(),
-            b'{"seq": NaN, "sha256": "%s"}' % DIGEST.encode(),
-            [],
-            None,
-            'x',
-            {},
-            {'seq': 3},
-            {'sha256': DIGEST},
-            {**RECEIPT, 'more': 1},
-            {**RECEIPT, 'seq': '3'},
-            {**RECEIPT, 'seq': True},
-            {**RECEIPT, 'seq': 3.0},
-            {**RECEIPT, 'seq': None},
-            {**RECEIPT, 'seq': -1},
-            {**RECEIPT, 'seq': 2**53},
-            {**RECEIPT, 'sha256': DIGEST.upper()},
-            {**RECEIPT, 'sha256': DIGEST[1:]},
-            {**RECEIPT, 'sha256': DIGEST + '\n'},
-            {**RECEIPT, 'sha256': 7},
-            {**RECEIPT, 'sha256': [DIGEST]},
-        ):
+        for body in hostile.RECEIPTS:
             self.assert_error(self.send(body), 400, 'invalid_body')
         self.assert_untouched()
