@@ -48,6 +48,7 @@ from novajoin.conf import project as conf_project
 from novajoin.conf import state
 from novajoin.db import engine
 from novajoin.db import migration
+from novajoin.db import processes
 from novajoin.db import stores
 from novajoin.enrollment import admission
 from novajoin.enrollment import decision
@@ -120,10 +121,24 @@ class Assembly:
         return repository.Repository(pathlib.Path(directory))
 
     def check_database(self) -> None:
-        """Ask the database for nothing.
+        """Ask the database for nothing; after a failed write, write.
+
+        Reading does not tell that a disk is full. A process writes by itself
+        (:mod:`novajoin.cmd.reports`), so that it gets to know this without
+        a write for each who asks.
 
         :raises DatabaseUnavailable: with what is wrong
         """
+        if self.database.has_failed:
+            # Before: a write that fails, these too, sets it again. What
+            # another write manages does not: it may need no room.
+            self.database.has_failed = False
+            # Two transactions: what is taken back in the same one may never
+            # get to the disk.
+            self.database.write(
+                lambda tx: processes.fill(tx, self.process, self.clock())
+            )
+            self.database.write(lambda tx: processes.drop(tx, self.process))
         stores.IdentityStore(self.database).check()
 
     # Other services.

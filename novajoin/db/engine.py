@@ -149,10 +149,13 @@ class Database:
 
     :param url: SQLAlchemy URL; a SQLite file's directory is made on demand
     :param options: further arguments of oslo.db's ``create_engine``
+    :ivar has_failed: whether a write found the database away or full since
+        somebody set this to False
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = sqlalchemy.make_url(url)
+        self.has_failed = False
         self._options = {'max_retries': 0, **options}
         self._lock = threading.Lock()
         # SQLite has one writer. Those that wait for it poll, sleeping longer
@@ -224,7 +227,11 @@ class Database:
         """
         self.engine  # noqa: B018 opens it
         assert self._writer is not None  # noqa: S101 for the type checker
-        return self._run(self._begin, function)
+        try:
+            return self._run(self._begin, function)
+        except exceptions.DatabaseUnavailable:
+            self.has_failed = True
+            raise
 
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sqlalchemy.Connection]:

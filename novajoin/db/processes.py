@@ -13,6 +13,7 @@
 
 from collections.abc import Mapping
 import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -20,6 +21,10 @@ from novajoin.db import engine
 from novajoin.db import tables
 
 _T = tables.processes
+
+_FILLER: Final = 'filler of %s'
+#: More than an enrollment takes, with its names, work and events; bytes.
+_FILLING: Final = 65536
 
 
 def report(
@@ -48,6 +53,21 @@ def report(
     )
     if changed.rowcount == 0:
         tx.execute(sa.insert(_T), {'id': process, **values})
+
+
+def fill(tx: engine.Transaction, process: str, now: datetime.datetime) -> None:
+    """Write a large row, to find out whether there is room; see :func:`drop`.
+
+    :param process: the id of the process that wants to know
+    """
+    drop(tx, process)
+    row = {'id': _FILLER % process, 'role': '', 'host': '', 'seen_at': now}
+    tx.execute(sa.insert(_T), {**row, 'keys': {'': ['x' * _FILLING]}})
+
+
+def drop(tx: engine.Transaction, process: str) -> None:
+    """Take the row of :func:`fill` back, if there is one."""
+    tx.execute(sa.delete(_T).where(_T.c.id == _FILLER % process))
 
 
 def list_keys(

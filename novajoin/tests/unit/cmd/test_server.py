@@ -12,12 +12,24 @@
 
 """The composition of the control plane."""
 
+import functools
+import itertools
 import pathlib
+import types
+import uuid
+
+import fixtures
+import sqlalchemy as sa
+from sqlalchemy import event
+import webtest
 
 from novajoin import exceptions
+from novajoin.cmd import assembly as parts
 from novajoin.cmd import configuration
 from novajoin.cmd import server
+from novajoin.db import tables
 from novajoin.tests import base
+from novajoin.tests.unit.cmd import conf as test_conf
 from novajoin.tests.unit.wsgi import test_server
 
 _CONF = """\
@@ -96,3 +108,74 @@ class TestService(base.TestCase):
             configuration.read_again(self.conf),
         )
         self.assertEqual('[keystone_authtoken] auth_type', error.option)
+
+
+class TestFullDisk(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        assembly = parts.Assembly(test_conf.read(self.make_directory()))
+        assembly.prepare()
+        self.database = assembly.database
+        self.addCleanup(self.database.close)
+        event.listen(self.database.engine, 'connect', self._set_size)
+        self.app = webtest.TestApp(
+            server.build(assembly),
+            extra_environ={'REMOTE_ADDR': '127.0.0.1'},
+        )
+        # Each look at health is a new one.
+        clock = types.SimpleNamespace(
+            monotonic=functools.partial(next, itertools.count(step=10))
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch('novajoin.api.health.time', clock)
+        )
+
+    def _set_size(self, connection, record):
+        # SQLite takes less than there are pages for as many as there are.
+        connection.execute('PRAGMA max_page_count=%d' % self.pages)
+
+    def limit(self, pages):
+        self.pages = pages
+        self.database.engine.dispose()
+
+    def post(self):
+        instance = str(uuid.uuid4())
+        return self.app.post_json(
+            '/v1/',
+            {
+                'project-id': '1' * 32,
+                'instance-id': instance,
+                'image-id': '',
+                'hostname': 'web-%s' % instance,
+                'metadata': {'ipa_enroll': 'true'},
+            },
+            status='*',
+        )
+
+    def get_health(self):
+        report = self.app.get('/healthcheck', status='*').json
+        checks = {row['name']: row['status'] for row in report['checks']}
+        return report['status'], checks['database']
+
+    def test_ready_while_there_is_room(self):
+        """SQLite itself says that the disk is full, and health repeats it."""
+        self.limit(2**30)
+        self.assertEqual(200, self.post().status_int)
+        self.assertEqual(('ready', 'ok'), self.get_health())
+        self.limit(1)
+        while (response := self.post()).status_int == 200:
+            pass
+        self.assertEqual(503, response.status_int)
+        reason = response.json['error']['reason']
+        self.assertEqual('database_unavailable', reason)
+        full = ('not ready', 'database_unavailable')
+        self.assertEqual(full, self.get_health())
+        self.assertEqual(full, self.get_health())
+        self.limit(2**30)
+        self.assertEqual(('ready', 'ok'), self.get_health())
+        self.assertEqual(200, self.post().status_int)
+        self.assertEqual([], self.database.read(_list_processes))
+
+
+def _list_processes(tx):
+    return tx.execute(sa.select(tables.processes)).all()

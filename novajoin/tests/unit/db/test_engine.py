@@ -112,6 +112,20 @@ class EngineTestCase(world.TestCase):
                 self.fail_times(1, error),
             )
 
+    def test_failure_is_remembered(self):
+        """Only that the database failed, and until somebody forgets it."""
+        self.assertRaises(
+            ValueError, self.database.write, self.fail_times(1, ValueError())
+        )
+        self.assertFalse(self.database.has_failed)
+        self.assertRaises(
+            exceptions.DatabaseUnavailable,
+            self.database.write,
+            self.fail_times(1, db_exception.DBError()),
+        )
+        self.database.write(functools.partial(insert, 'a'))
+        self.assertTrue(self.database.has_failed)
+
     def test_locked(self):
         """A writer that does not end: 503, not a traceback."""
         self.useFixture(
