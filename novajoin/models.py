@@ -415,6 +415,22 @@ class Revocation:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RevokedAuthority:
+    """An intermediate whose key has leaked.
+
+    :ivar id: of the intermediate
+    :ivar issuer: id of the root
+    :ivar serial: of its certificate, lower-case hex digits
+    """
+
+    id: str
+    issuer: str
+    serial: str
+    not_after: datetime.datetime
+    revoked_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class OutboxRow:
     """A side effect that is to happen outside the database.
 
@@ -464,6 +480,9 @@ class ServiceCertificate:
     :ivar csr: DER
     :ivar certificate: DER, None until ``novajoin-notify`` has signed it
     :ivar refusal: why it was refused, or None
+    :ivar key_id: of the certificate's public key, 16 hex digits
+    :ivar serial: lower-case hex digits
+    :ivar issuer: id of the CA that signed it
     """
 
     id: str
@@ -472,6 +491,11 @@ class ServiceCertificate:
     created_at: datetime.datetime
     certificate: bytes | None = None
     refusal: str | None = None
+    key_id: str | None = None
+    serial: str | None = None
+    issuer: str | None = None
+    not_after: datetime.datetime | None = None
+    revoked_at: datetime.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -112,6 +112,30 @@ class CrlPublisher(abc.ABC):
         :raises CAUnavailable: the key is not in this process's repository
         """
 
+    def publish_other_crls(
+        self, now: datetime.datetime, *, force: bool = False
+    ) -> list[models.Crl]:
+        """Sign and store CRLs of CAs beside and above the instance CA.
+
+        Each where it is due, and where its key is with this process: no key
+        is missed here. Idempotent and safe to run in several processes.
+
+        :param force: sign new ones in any case
+        :returns: the new ones
+        :raises CAUnavailable: try again
+        """
+        return []
+
+    def list_crl_faults(self, now: datetime.datetime) -> list[str]:
+        """Return which CRLs are, or are about to be, out of date.
+
+        That of the instance CA is looked at by :meth:`CABackend.check`.
+
+        :returns: sentences for the operator
+        :raises CAUnavailable: try again
+        """
+        return []
+
     @abc.abstractmethod
     def find_crl(self, issuer: str) -> models.Crl | None:
         """Return the stored CRL of a CA.
@@ -126,14 +150,13 @@ class ServiceIssuer(abc.ABC):
     @abc.abstractmethod
     def issue_service(
         self, csr: bytes, names: frozenset[str], now: datetime.datetime
-    ) -> bytes:
+    ) -> models.IssuedCertificate:
         """Sign a check-in process's own certificate.
 
         :param csr: DER PKCS#10
         :param names: the DNS names and IP addresses that the configuration
             allows; the CSR must ask for nothing else
         :param now: the present
-        :returns: the certificate, DER
         :raises CsrError: the request is refused
         :raises CAUnavailable: the key is not in this process's repository
         """

@@ -25,7 +25,6 @@ import functools
 import ipaddress
 from typing import Any
 from typing import Final
-from typing import Protocol
 
 from cryptography import exceptions as crypto_exceptions
 from cryptography import x509
@@ -35,11 +34,16 @@ from oslo_log import log as logging
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.ca import authority as ca_authority
 from novajoin.ca import base
 from novajoin.ca import constraints as ca_constraints
+from novajoin.ca import crl
 from novajoin.ca import csr as ca_csr
 from novajoin.ca import hierarchy
+from novajoin.ca import maker
+from novajoin.ca import pointers
 from novajoin.ca import profiles
+from novajoin.keys import authorities
 from novajoin.keys import repository
 
 LOG = logging.getLogger(__name__)
@@ -47,56 +51,10 @@ LOG = logging.getLogger(__name__)
 #: The longest common name (RFC 5280 appendix A, ub-common-name).
 _MAX_COMMON_NAME: Final = 64
 
-#: How often to look again when other processes publish CRLs too.
-_ATTEMPTS: Final = 5
-
 #: Clocks differ: a certificate of the service is valid from a little before.
 _BACKDATE: Final = datetime.timedelta(minutes=5)
 
 _NOT_A_CA: Final = x509.BasicConstraints(ca=False, path_length=None)
-
-_REASONS: Final = {
-    models.RevocationReason.KEY_COMPROMISE: x509.ReasonFlags.key_compromise,
-    models.RevocationReason.AFFILIATION_CHANGED: (
-        x509.ReasonFlags.affiliation_changed
-    ),
-    models.RevocationReason.SUPERSEDED: x509.ReasonFlags.superseded,
-    models.RevocationReason.CESSATION_OF_OPERATION: (
-        x509.ReasonFlags.cessation_of_operation
-    ),
-}
-
-
-class CrlStore(Protocol):
-    """Where CRLs are, and what belongs on them: the database."""
-
-    def find_crl(self, issuer: str) -> models.Crl | None:
-        """Return the stored CRL of a CA.
-
-        :raises DatabaseUnavailable: try again
-        """
-
-    def put_crl(self, crl: models.Crl) -> bool:
-        """Store a CRL, in place of one with a lower number.
-
-        :returns: False, with nothing changed, where the stored one has the
-            same or a higher number
-        :raises DatabaseUnavailable: try again
-        """
-
-    def list_issuers(self, now: datetime.datetime) -> Collection[str]:
-        """Return the ids of the CAs that issued what is valid, or have a CRL.
-
-        :raises DatabaseUnavailable: try again
-        """
-
-    def list_revoked(
-        self, issuer: str, now: datetime.datetime
-    ) -> list[models.Revocation]:
-        """Return the revoked certificates of a CA that have not expired.
-
-        :raises DatabaseUnavailable: try again
-        """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,13 +66,13 @@ class Store:
     :ivar constraints: what certificates may name
     """
 
-    crls: CrlStore
+    crls: crl.CrlStore
     keys: repository.Repository
     constraints: ca_constraints.Constraints
 
 
 def make_store(
-    crls: CrlStore,
+    crls: crl.CrlStore,
     keys: repository.Repository,
     constraints: ca_constraints.Constraints,
 ) -> Store:
@@ -147,7 +105,6 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         self._clock = clock
         self._known_hierarchy: hierarchy.Hierarchy | None = None
         self._pointers: dict[str, list[x509.ExtensionType]] = {}
-        self._listed: dict[str, tuple[int, frozenset[int]]] = {}
 
     # The contract of the CA backends.
 
@@ -173,11 +130,12 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
                 'The certificate of the instance intermediate expired at %s.'
                 % authority.not_after.isoformat()
             )
-        crl = self.find_crl(authority.id)
-        if crl is not None and crl.next_update <= now:
+        stored = self.find_crl(authority.id)
+        if stored is not None and stored.next_update <= now:
             raise exceptions.CAUnavailable(
                 'The CRL of the instance intermediate is out of date since '
-                '%s; is novajoin-notify running?' % crl.next_update.isoformat()
+                '%s; is novajoin-notify running?'
+                % stored.next_update.isoformat()
             )
 
     def get_chain(self) -> models.Chain:
@@ -274,100 +232,69 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         :raises DatabaseUnavailable: try again
         """
         active, *former = self._get_hierarchy().list(hierarchy.INSTANCE)
-        crl = self._publish(active, now, force)
+        published = self._publisher.publish(active, now, force=force)
         for authority in former:
             if authority.key is not None:
-                self._publish(authority, now, False)
-        return crl
+                self._publisher.publish(authority, now)
+        return published
 
-    def _publish(
-        self,
-        authority: hierarchy.Authority,
-        now: datetime.datetime,
-        force: bool,
-    ) -> models.Crl | None:
-        now = now.replace(microsecond=0)
-        for _ in range(_ATTEMPTS):
-            stored = self.find_crl(authority.id)
-            revoked = self.store.crls.list_revoked(authority.id, now)
-            if not force and not self._is_due(stored, revoked, now):
-                return None
-            crl = self._sign_crl(authority, stored, revoked, now)
-            if self.store.crls.put_crl(crl):
-                LOG.info(
-                    'Signed CRL %d of %s with %d entries.',
-                    crl.number,
-                    authority.id,
-                    len(revoked),
-                )
-                return crl
-        raise exceptions.CAUnavailable(
-            'Other processes publish the CRL of %s all the time.'
-            % authority.id
-        )
+    def publish_other_crls(
+        self, now: datetime.datetime, *, force: bool = False
+    ) -> list[models.Crl]:
+        """Sign and store new CRLs of root and service CAs where they are due.
 
-    def _is_due(
-        self,
-        stored: models.Crl | None,
-        revoked: Collection[models.Revocation],
-        now: datetime.datetime,
-    ) -> bool:
-        if stored is None:
-            return True
-        half = (stored.next_update - stored.this_update) / 2
-        if now >= stored.this_update + half:
-            return True
-        listed = self._get_listed(stored)
-        return any(int(entry.serial, 16) not in listed for entry in revoked)
+        The root's key may be offline: what is due then is warned of in time.
 
-    def _get_listed(self, stored: models.Crl) -> frozenset[int]:
-        """Return the serials on a CRL; the last one is remembered."""
-        number, serials = self._listed.get(stored.issuer, (0, frozenset()))
-        if number != stored.number:
-            crl = x509.load_der_x509_crl(stored.der)
-            serials = frozenset(entry.serial_number for entry in crl)
-            self._listed[stored.issuer] = (stored.number, serials)
-        return serials
+        :param now: becomes the CRLs' thisUpdate
+        :param force: sign new ones in any case
+        :returns: the new ones
+        :raises CAUnavailable: there are no CAs
+        :raises DatabaseUnavailable: try again
+        """
+        published = []
+        for authority in self._get_hierarchy().list_all():
+            if authority.kind == hierarchy.INSTANCE or authority.key is None:
+                continue
+            new = self._publisher.publish(authority, now, force=force)
+            if new is not None:
+                published.append(new)
+        self._publisher.warn(self.list_crl_faults(now), now)
+        return published
 
-    def _sign_crl(
-        self,
-        authority: hierarchy.Authority,
-        stored: models.Crl | None,
-        revoked: Collection[models.Revocation],
-        now: datetime.datetime,
-    ) -> models.Crl:
-        key = authority.get_key()
-        # One after the stored one: who stores it finds out when another
-        # process was first. The first one counts seconds, so that numbers
-        # grow even when the database is lost.
-        number = stored.number + 1 if stored else int(now.timestamp())
-        next_update = now + datetime.timedelta(
-            seconds=self.settings.crl_lifetime
-        )
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(authority.name)
-            .last_update(now)
-            .next_update(next_update)
-            .add_extension(authority.key_identifier, critical=False)
-            .add_extension(x509.CRLNumber(number), critical=False)
-        )
-        for entry in revoked:
-            builder = builder.add_revoked_certificate(_make_entry(entry))
-        signed = builder.sign(key, hierarchy.get_hash(key))
-        return models.Crl(
-            issuer=authority.id,
-            number=number,
-            der=signed.public_bytes(serialization.Encoding.DER),
-            this_update=now,
-            next_update=next_update,
+    def list_crl_faults(self, now: datetime.datetime) -> list[str]:
+        """Return what is wrong with the CRLs that :meth:`check` leaves out.
+
+        :returns: sentences for the operator
+        :raises CAUnavailable: there are no CAs
+        :raises DatabaseUnavailable: try again
+        """
+        faults = [
+            self._publisher.find_fault(authority, now)
+            for authority in self._get_hierarchy().list_all()
+            if (authority.kind, authority.state)
+            != (hierarchy.INSTANCE, authorities.AuthorityState.ACTIVE)
+        ]
+        return [fault for fault in faults if fault is not None]
+
+    @functools.cached_property
+    def _publisher(self) -> crl.Publisher:
+        lifetime = datetime.timedelta(seconds=self.settings.crl_lifetime)
+        return crl.Publisher(
+            self.store.crls,
+            {
+                hierarchy.ROOT: datetime.timedelta(
+                    days=self.settings.root_crl_lifetime
+                ),
+                hierarchy.SERVICE: lifetime,
+                hierarchy.INSTANCE: lifetime,
+            },
         )
 
     # The check-in service's own certificates.
 
     def issue_service(
         self, csr: bytes, names: frozenset[str], now: datetime.datetime
-    ) -> bytes:
+    ) -> models.IssuedCertificate:
         """Sign a check-in process's own certificate.
 
         Its common name is its first short DNS name, for people; software
@@ -376,7 +303,6 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         :param csr: DER PKCS#10
         :param names: the DNS names and IP addresses that it may ask for
         :param now: the present
-        :returns: the certificate, DER
         :raises CsrError: the request is refused
         :raises IdentityRefused: the service intermediate may not certify
             what the configuration allows
@@ -391,7 +317,7 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         )
         now = now.replace(microsecond=0)
         order = models.CertificateOrder(
-            serial=hierarchy.make_serial(),
+            serial=ca_authority.make_serial(),
             common_name=_get_service_name(request.dns),
             dns=request.dns,
             ip=request.ip,
@@ -407,9 +333,15 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
                 'The service intermediate has expired; it needs '
                 '"novajoin-manage keys rotate ca/service".'
             )
-        return self._sign(authority, order)
+        return models.IssuedCertificate(
+            serial=order.serial,
+            issuer=authority.id,
+            der=self._sign(authority, order),
+            not_before=order.not_before,
+            not_after=order.not_after,
+        )
 
-    # Rotation, for novajoin-manage.
+    # Rotation and leaks, for novajoin-manage.
 
     def rotate(
         self,
@@ -420,11 +352,44 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
     ) -> repository.Rotation:
         """Make and promote an intermediate.
 
-        See :meth:`novajoin.ca.hierarchy.Hierarchy.rotate`.
+        See :meth:`novajoin.ca.hierarchy.Hierarchy.rotate`. While the root's
+        key is at hand, its CRL is signed for another while.
         """
-        return self._get_hierarchy().rotate(
+        rotation = self._get_hierarchy().rotate(
             kind, reported=reported, in_use=in_use
         )
+        self.publish_other_crls(self._clock(), force=True)
+        return rotation
+
+    def compromise(self, kind: str, authority_id: str) -> str:
+        """Use another intermediate at once, and put this on the root's CRL.
+
+        It goes on signing its own CRL: what it issued is served until it is
+        replaced. Idempotent; whatever stops it, doing it again completes it.
+
+        :param kind: ``ca/service`` or ``ca/instance``
+        :param authority_id: of an intermediate in the key repository
+        :returns: the id of the CA that issues from now on
+        :raises ConfigurationError: it is the root
+        :raises CAUnavailable: the root's key is elsewhere, or nothing can be
+            written
+        :raises DatabaseUnavailable: try again
+        """
+        known = self._get_hierarchy()
+        authority = known.retire(kind, authority_id)
+        now = self._clock().replace(microsecond=0)
+        root = known.get_active(hierarchy.ROOT)
+        self.store.crls.revoke_authority(
+            models.RevokedAuthority(
+                id=authority.id,
+                issuer=root.id,
+                serial='%x' % authority.certificate.serial_number,
+                not_after=authority.not_after,
+                revoked_at=now,
+            )
+        )
+        self.publish_other_crls(now, force=True)
+        return known.get_active(kind).id
 
     def _get_hierarchy(self) -> hierarchy.Hierarchy:
         if self._known_hierarchy is None:
@@ -438,7 +403,7 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         return self._known_hierarchy
 
     def _sign(
-        self, authority: hierarchy.Authority, order: models.CertificateOrder
+        self, authority: ca_authority.Authority, order: models.CertificateOrder
     ) -> bytes:
         """Sign what was ordered, to the letter.
 
@@ -462,33 +427,41 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
             # Critical where it is all there is (RFC 5280 4.2.1.6).
             .add_extension(_make_names(order), critical=not order.common_name)
             .add_extension(
-                hierarchy.make_key_identifier(order.public_key),
+                ca_authority.make_key_identifier(order.public_key),
                 critical=False,
             )
             .add_extension(authority.key_identifier, critical=False)
         )
         for extension in self._get_pointers(authority):
             builder = builder.add_extension(extension, critical=False)
-        certificate = builder.sign(key, hierarchy.get_hash(key))
+        certificate = builder.sign(key, ca_authority.get_hash(key))
         return certificate.public_bytes(serialization.Encoding.DER)
 
     def _get_pointers(
-        self, authority: hierarchy.Authority
+        self, authority: ca_authority.Authority
     ) -> list[x509.ExtensionType]:
-        """Return where instances' certificates point to, by the settings.
-
-        What the service intermediate issues is short-lived and on no CRL.
-        """
-        if authority.kind != hierarchy.INSTANCE:
-            return []
+        """Return where certificates of a CA point to, by the settings."""
         if authority.id not in self._pointers:
-            self._pointers[authority.id] = _make_pointers(
-                self.settings, authority.id
-            )
+            made: list[x509.ExtensionType] = []
+            if self.settings.crl_url:
+                made.append(
+                    pointers.make_crl_pointer(
+                        self.settings.crl_url, authority.id
+                    )
+                )
+            # There is one URL, and it is of the instance intermediate.
+            if (
+                self.settings.issuer_url
+                and authority.kind == hierarchy.INSTANCE
+            ):
+                made.append(
+                    pointers.make_issuer_pointer(self.settings.issuer_url)
+                )
+            self._pointers[authority.id] = made
         return self._pointers[authority.id]
 
 
-def _read_settings(settings: Any) -> hierarchy.Settings:
+def _read_settings(settings: Any) -> maker.Settings:
     """Read the group ``[ca_embedded]`` as far as it is about CAs.
 
     :raises ConfigurationError: with the option at fault
@@ -511,7 +484,7 @@ def _read_settings(settings: Any) -> hierarchy.Settings:
         raise exceptions.ConfigurationError(
             '[ca_embedded] ip_networks', '%s.' % error
         ) from error
-    return hierarchy.Settings(
+    return maker.Settings(
         create=settings.create,
         name=settings.name,
         key_type=settings.key_type,
@@ -521,11 +494,12 @@ def _read_settings(settings: Any) -> hierarchy.Settings:
         ),
         extended_key_usages=tuple(settings.extended_key_usages),
         networks=networks,
+        crl_url=settings.crl_url,
     )
 
 
 def _check_order(
-    order: models.CertificateOrder, authority: hierarchy.Authority
+    order: models.CertificateOrder, authority: ca_authority.Authority
 ) -> None:
     """Look whether an order is one that its issuer may carry out.
 
@@ -553,13 +527,13 @@ def _check_order(
             'The common name %s is longer than %d characters, or not among '
             'the DNS names.' % (ascii(order.common_name), _MAX_COMMON_NAME)
         )
-    if not 0 < order.serial < 1 << hierarchy.SERIAL_BITS:
+    if not 0 < order.serial < 1 << ca_authority.SERIAL_BITS:
         raise exceptions.IdentityRefused('The serial number is out of range.')
     _check_usages(order.eku, authority)
 
 
 def _check_usages(
-    names: Collection[str], authority: hierarchy.Authority
+    names: Collection[str], authority: ca_authority.Authority
 ) -> None:
     wanted = {profiles.EXTENDED_KEY_USAGES.get(name) for name in names}
     if not wanted or wanted - authority.extended_key_usages:
@@ -618,46 +592,3 @@ def _make_names(
     ]
     names += [x509.UniformResourceIdentifier(uri) for uri in order.uri]
     return x509.SubjectAlternativeName(names)
-
-
-def _make_pointers(settings: Any, issuer: str) -> list[x509.ExtensionType]:
-    pointers: list[x509.ExtensionType] = []
-    if settings.crl_url:
-        url = '%s/crl/%s.crl' % (settings.crl_url.rstrip('/'), issuer)
-        pointers.append(
-            x509.CRLDistributionPoints(
-                [
-                    x509.DistributionPoint(
-                        full_name=[x509.UniformResourceIdentifier(url)],
-                        relative_name=None,
-                        reasons=None,
-                        crl_issuer=None,
-                    )
-                ]
-            )
-        )
-    if settings.issuer_url:
-        pointers.append(
-            x509.AuthorityInformationAccess(
-                [
-                    x509.AccessDescription(
-                        oid.AuthorityInformationAccessOID.CA_ISSUERS,
-                        x509.UniformResourceIdentifier(settings.issuer_url),
-                    )
-                ]
-            )
-        )
-    return pointers
-
-
-def _make_entry(entry: models.Revocation) -> x509.RevokedCertificate:
-    """Return the entry of a CRL; no reason is said by leaving it out."""
-    builder = (
-        x509.RevokedCertificateBuilder()
-        .serial_number(int(entry.serial, 16))
-        .revocation_date(entry.revoked_at)
-    )
-    reason = _REASONS.get(entry.reason)
-    if reason is not None:
-        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
-    return builder.build()

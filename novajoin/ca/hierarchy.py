@@ -24,13 +24,10 @@ first on a machine makes what is missing, under the repository's lock.
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
-from collections.abc import Sequence
 import contextlib
 import dataclasses
 import datetime
-import functools
-import hashlib
-import secrets
+import itertools
 import threading
 import time
 from typing import Final
@@ -38,12 +35,12 @@ from typing import Final
 from cryptography import exceptions as crypto_exceptions
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509 import oid
 from oslo_log import log as logging
 
 from novajoin import exceptions
-from novajoin import models
+from novajoin.ca import authority as ca_authority
 from novajoin.ca import constraints as ca_constraints
+from novajoin.ca import maker
 from novajoin.ca import profiles
 from novajoin.keys import authorities
 from novajoin.keys import repository
@@ -54,105 +51,7 @@ ROOT: Final = authorities.ROOT
 SERVICE: Final = authorities.SERVICE
 INSTANCE: Final = authorities.INSTANCE
 
-#: Bits of a serial number (RFC 5280 4.1.2.2 allows 159).
-SERIAL_BITS: Final = 127
-
-#: A CA is valid from a little before it is made: clocks differ.
-_BACKDATE: Final = datetime.timedelta(hours=1)
-_CA_USAGE: Final = profiles.make_key_usage('key_cert_sign', 'crl_sign')
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settings:
-    """What a new CA is made with.
-
-    :ivar create: whether to make a root where there is none
-    :ivar name: what the names of the CAs begin with
-    :ivar key_type: for instance ``ec-p256``
-    :ivar extended_key_usages: those of the instance intermediate, by their
-        OpenSSL names
-    :ivar networks: whose addresses the instance intermediate may certify
-    """
-
-    create: bool
-    name: str
-    key_type: str
-    root_lifetime: datetime.timedelta
-    intermediate_lifetime: datetime.timedelta
-    extended_key_usages: tuple[str, ...]
-    networks: tuple[ca_constraints.Network, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Authority:
-    """A CA, with all that its certificates have in common worked out.
-
-    :ivar key: None where the private key is not in this repository
-    """
-
-    kind: str
-    id: str
-    state: authorities.AuthorityState
-    certificate: x509.Certificate
-    key: profiles.PrivateKey | None = dataclasses.field(repr=False)
-
-    @functools.cached_property
-    def record(self) -> models.CertificateAuthorityRecord:
-        """The certificate as the domain knows it."""
-        return models.CertificateAuthorityRecord(
-            id=self.id,
-            der=self.certificate.public_bytes(serialization.Encoding.DER),
-        )
-
-    @functools.cached_property
-    def not_before(self) -> datetime.datetime:
-        """From when it is valid."""
-        return self.certificate.not_valid_before_utc
-
-    @functools.cached_property
-    def not_after(self) -> datetime.datetime:
-        """Until when it is valid."""
-        return self.certificate.not_valid_after_utc
-
-    @functools.cached_property
-    def name(self) -> x509.Name:
-        """The issuer of what it issues."""
-        return self.certificate.subject
-
-    @functools.cached_property
-    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """The AuthorityKeyIdentifier of what it issues."""
-        value = self.certificate.extensions.get_extension_for_class(
-            x509.SubjectKeyIdentifier
-        ).value
-        return x509.AuthorityKeyIdentifier(value.digest, None, None)
-
-    @functools.cached_property
-    def bounds(self) -> ca_constraints.Bounds:
-        """What it may name."""
-        return ca_constraints.Bounds.of(self.certificate)
-
-    @functools.cached_property
-    def extended_key_usages(self) -> frozenset[x509.ObjectIdentifier]:
-        """What it may issue for; empty: anything."""
-        try:
-            value = self.certificate.extensions.get_extension_for_class(
-                x509.ExtendedKeyUsage
-            ).value
-        except x509.ExtensionNotFound:
-            return frozenset()
-        return frozenset(value)
-
-    def get_key(self) -> profiles.PrivateKey:
-        """Return the private key.
-
-        :raises CAUnavailable: it is not in this process's repository
-        """
-        if self.key is None:
-            raise exceptions.CAUnavailable(
-                'The key of the CA %s is not with this process.' % self.id
-            )
-        return self.key
+_States = authorities.AuthorityState
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,7 +61,7 @@ class _Snapshot:
     :ivar by_kind: the CAs of each kind, the active one first
     """
 
-    by_kind: dict[str, tuple[Authority, ...]]
+    by_kind: dict[str, tuple[ca_authority.Authority, ...]]
     signature: tuple[object, ...]
     read_at: float
 
@@ -190,7 +89,7 @@ class Hierarchy:
     def __init__(
         self,
         keys: repository.Repository,
-        settings: Settings,
+        settings: maker.Settings,
         constraints: ca_constraints.Constraints,
         *,
         list_issuers: Callable[[datetime.datetime], Collection[str]],
@@ -200,6 +99,7 @@ class Hierarchy:
         self._keys = keys
         self._settings = settings
         self._constraints = constraints
+        self._maker = maker.Maker(settings, constraints, clock)
         self._list_issuers = list_issuers
         self._clock = clock
         self._ticks = ticks
@@ -208,7 +108,7 @@ class Hierarchy:
 
     # Reading.
 
-    def get_active(self, kind: str) -> Authority:
+    def get_active(self, kind: str) -> ca_authority.Authority:
         """Return the CA that issues.
 
         Makes what is missing, where the settings allow it.
@@ -218,7 +118,7 @@ class Hierarchy:
         """
         return self.list(kind)[0]
 
-    def list(self, kind: str) -> tuple[Authority, ...]:
+    def list(self, kind: str) -> tuple[ca_authority.Authority, ...]:
         """Return the CAs of a kind, the active one first.
 
         :raises CAUnavailable: there is none; the log says why
@@ -229,6 +129,14 @@ class Hierarchy:
                 'This process has no CA of the kind %s.' % kind
             )
         return found
+
+    def list_all(self) -> tuple[ca_authority.Authority, ...]:
+        """Return every CA there is, also where some kinds are missing.
+
+        :raises CAUnavailable: nothing can be read, and nothing made
+        """
+        by_kind = self._get_snapshot().by_kind
+        return tuple(itertools.chain(*by_kind.values()))
 
     def check(self) -> None:
         """Compare what is there with the configuration; makes nothing.
@@ -300,24 +208,22 @@ class Hierarchy:
             read_at=self._ticks(),
         )
 
-    def _list(self, kind: str) -> tuple[Authority, ...]:
+    def _list(self, kind: str) -> tuple[ca_authority.Authority, ...]:
         """Return the CAs of a kind; empty unless one of them is active."""
         found = tuple(
             self._load(kind, stored)
             for stored in self._keys.authorities.list(kind)
         )
-        is_active = found and (
-            found[0].state is authorities.AuthorityState.ACTIVE
-        )
+        is_active = found and (found[0].state is _States.ACTIVE)
         return found if is_active else ()
 
     def _load(
         self, kind: str, stored: authorities.StoredAuthority
-    ) -> Authority:
+    ) -> ca_authority.Authority:
         try:
             certificate = x509.load_pem_x509_certificate(stored.certificate)
             key = self._load_key(kind, stored)
-            authority_id = get_authority_id(certificate)
+            authority_id = ca_authority.get_authority_id(certificate)
         except (ValueError, TypeError, crypto_exceptions.UnsupportedAlgorithm):
             # Not the error itself: it may show what it tried to read.
             raise exceptions.ConfigurationError(
@@ -333,7 +239,9 @@ class Hierarchy:
                 'the key, the certificate and the name of %s/%s do not '
                 'belong together.' % (kind, stored.id),
             )
-        return Authority(kind, stored.id, stored.state, certificate, key)
+        return ca_authority.Authority(
+            kind, stored.id, stored.state, certificate, key
+        )
 
     def _load_key(
         self, kind: str, stored: authorities.StoredAuthority
@@ -366,12 +274,14 @@ class Hierarchy:
                 self._keys.authorities.remove_strays(kind)
             if not found[ROOT]:
                 self._check_alone()
-            root = found[ROOT][0] if found[ROOT] else self._make_root()
+            root = (
+                found[ROOT][0]
+                if found[ROOT]
+                else self._keep(ROOT, _States.ACTIVE, *self._maker.make_root())
+            )
             for kind in (SERVICE, INSTANCE):
                 if not found[kind]:
-                    self._make_intermediate(
-                        kind, root, authorities.AuthorityState.ACTIVE
-                    )
+                    self._make_intermediate(kind, root, _States.ACTIVE)
 
     def _check_alone(self) -> None:
         """Look whether another host has made the CA.
@@ -387,125 +297,29 @@ class Hierarchy:
                 'it, or from a backup.' % ', '.join(sorted(issuers))
             )
 
-    def _make_root(self) -> Authority:
-        not_before, not_after = self._get_validity(
-            self._settings.root_lifetime
-        )
-        key = profiles.KEY_TYPES[self._settings.key_type].generate()
-        name = self._make_name('root CA', key)
-        certificate = self._sign(
-            key.public_key(),
-            name,
-            key,
-            name,
-            not_before,
-            not_after,
-            [
-                (x509.BasicConstraints(ca=True, path_length=1), True),
-            ],
-        )
-        return self._keep(
-            ROOT, certificate, key, authorities.AuthorityState.ACTIVE
-        )
-
     def _make_intermediate(
-        self, kind: str, root: Authority, state: authorities.AuthorityState
-    ) -> Authority:
-        """Make an intermediate below the root.
-
-        :raises CAUnavailable: the root's key is elsewhere
-        """
-        if root.key is None:
-            raise exceptions.CAUnavailable(
-                'A new intermediate is signed by the root, whose key is not '
-                'in this key repository; put key.pem back into ca/root/%s '
-                'for as long as that takes.' % root.id
-            )
-        if kind == INSTANCE:
-            title = 'instance CA'
-            bounds = ca_constraints.make_instance_bounds(
-                self._constraints, self._settings.networks
-            )
-            usages = self._settings.extended_key_usages
-        else:
-            title = 'service CA'
-            bounds = ca_constraints.make_service_bounds(self._constraints)
-            usages = ('serverAuth',)
-        not_before, not_after = self._get_validity(
-            self._settings.intermediate_lifetime
-        )
-        key = profiles.KEY_TYPES[self._settings.key_type].generate()
-        certificate = self._sign(
-            key.public_key(),
-            self._make_name(title, key),
-            root.key,
-            root.name,
-            max(not_before, root.not_before),
-            min(not_after, root.not_after),
-            [
-                (x509.BasicConstraints(ca=True, path_length=0), True),
-                (bounds.make_extension(), True),
-                (
-                    x509.ExtendedKeyUsage(
-                        profiles.get_extended_key_usages(usages)
-                    ),
-                    False,
-                ),
-                (root.key_identifier, False),
-            ],
-        )
-        return self._keep(kind, certificate, key, state)
-
-    def _get_validity(
-        self, lifetime: datetime.timedelta
-    ) -> tuple[datetime.datetime, datetime.datetime]:
-        now = self._clock().replace(microsecond=0)
-        return now - _BACKDATE, now + lifetime
-
-    def _make_name(self, title: str, key: profiles.PrivateKey) -> x509.Name:
-        text = '%s %s %s' % (
-            self._settings.name,
-            title,
-            _get_key_digest(key.public_key()).hex()[:16],
-        )
-        return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, text)])
-
-    def _sign(
         self,
-        public_key: profiles.PublicKey,
-        subject: x509.Name,
-        key: profiles.PrivateKey,
-        issuer: x509.Name,
-        not_before: datetime.datetime,
-        not_after: datetime.datetime,
-        extensions: Sequence[tuple[x509.ExtensionType, bool]],
-    ) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(make_serial())
-            .not_valid_before(not_before)
-            .not_valid_after(not_after)
-            .add_extension(_CA_USAGE, critical=True)
-            .add_extension(
-                make_key_identifier(get_spki(public_key)), critical=False
-            )
+        kind: str,
+        root: ca_authority.Authority,
+        state: authorities.AuthorityState,
+    ) -> ca_authority.Authority:
+        return self._keep(
+            kind, state, *self._maker.make_intermediate(kind, root)
         )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder.sign(key, get_hash(key))
 
     def _keep(
         self,
         kind: str,
+        state: authorities.AuthorityState,
         certificate: x509.Certificate,
         key: profiles.PrivateKey,
-        state: authorities.AuthorityState,
-    ) -> Authority:
-        authority = Authority(
-            kind, get_authority_id(certificate), state, certificate, key
+    ) -> ca_authority.Authority:
+        authority = ca_authority.Authority(
+            kind,
+            ca_authority.get_authority_id(certificate),
+            state,
+            certificate,
+            key,
         )
         self._keys.authorities.add(
             kind,
@@ -554,12 +368,64 @@ class Hierarchy:
                 'there are %s and %s.' % (SERVICE, INSTANCE),
             )
         self._get_snapshot()
+        with self._change(kind):
+            return self._rotate(kind, reported, in_use)
+
+    @contextlib.contextmanager
+    def _change(self, kind: str) -> Iterator[None]:
+        """Change the CAs of a kind, and look at them again afterwards."""
         with _unavailable(), self._keys.lock():
             self._keys.authorities.remove_strays(kind)
-            rotation = self._rotate(kind, reported, in_use)
+            yield
         with self._mutex:
             self._snapshot = None
-        return rotation
+
+    def retire(self, kind: str, authority_id: str) -> ca_authority.Authority:
+        """Let an intermediate sign nothing but its CRL from now on.
+
+        An active one makes way for the staged one, or for a new one, at once
+        and whether or not every process has reported that. Idempotent.
+
+        :param kind: :data:`SERVICE` or :data:`INSTANCE`
+        :param authority_id: of an intermediate in the key repository
+        :returns: the intermediate
+        :raises ConfigurationError: it is the root
+        :raises CAUnavailable: there is no such intermediate, the root's key
+            is elsewhere, or nothing can be written
+        """
+        if kind not in (SERVICE, INSTANCE):
+            raise exceptions.ConfigurationError(
+                '[keys] directory',
+                'a root whose key has leaked cannot be revoked: the instances '
+                'pin it, and have to be built again with another one.',
+            )
+        self._get_snapshot()
+        with self._change(kind):
+            root = self._list(ROOT)[0]
+            maker.get_root_key(root)
+            found = {each.id: each for each in self._list(kind)}
+            if authority_id not in found:
+                raise exceptions.CAUnavailable(
+                    'There is no CA %s of the kind %s.' % (authority_id, kind)
+                )
+            if found[authority_id].state is _States.ACTIVE:
+                self._promote(kind, root)
+            elif found[authority_id].state is _States.STAGED:
+                self._keys.authorities.set_state(
+                    kind, authority_id, _States.RETIRING
+                )
+        return found[authority_id]
+
+    def _promote(self, kind: str, root: ca_authority.Authority) -> None:
+        """Make the staged intermediate, or a new one, the active one."""
+        store = self._keys.authorities
+        staged = _find_state(
+            {each.id: each.state for each in store.list(kind)}, _States.STAGED
+        )
+        if staged is None:
+            self._make_intermediate(kind, root, _States.ACTIVE)
+        else:
+            store.set_state(kind, staged, _States.ACTIVE)
 
     def _rotate(
         self,
@@ -569,16 +435,14 @@ class Hierarchy:
     ) -> repository.Rotation:
         store = self._keys.authorities
         before = {a.id: a.state for a in store.list(kind)}
-        staged = _find_state(before, authorities.AuthorityState.STAGED)
+        staged = _find_state(before, _States.STAGED)
         is_new = staged is None
         if staged is None:
             root = self._list(ROOT)[0]
-            staged = self._make_intermediate(
-                kind, root, authorities.AuthorityState.STAGED
-            ).id
+            staged = self._make_intermediate(kind, root, _States.STAGED).id
         is_known = all(staged in ids for ids in reported)
         if is_known:
-            store.set_state(kind, staged, authorities.AuthorityState.ACTIVE)
+            store.set_state(kind, staged, _States.ACTIVE)
         elif not is_new:
             raise exceptions.Conflict(
                 'The staged intermediate %s (%s) is not yet known to all '
@@ -587,10 +451,7 @@ class Hierarchy:
             )
         removed = []
         for authority_id, state in before.items():
-            if (
-                state is authorities.AuthorityState.RETIRING
-                and authority_id not in in_use
-            ):
+            if state is _States.RETIRING and authority_id not in in_use:
                 store.destroy(kind, authority_id)
                 removed.append(authority_id)
         return repository.Rotation(
@@ -599,53 +460,9 @@ class Hierarchy:
             staged=None if is_known else staged,
             removed=tuple(removed),
             kept=tuple(
-                a.id
-                for a in store.list(kind)
-                if a.state is authorities.AuthorityState.RETIRING
+                a.id for a in store.list(kind) if a.state is _States.RETIRING
             ),
         )
-
-
-def make_serial() -> int:
-    """Return a random serial number; never 0."""
-    return secrets.randbits(SERIAL_BITS) or 1
-
-
-def get_hash(key: profiles.PrivateKey) -> profiles.HashAlgorithm:
-    """Return what a CA's key signs with."""
-    key_type = profiles.find_key_type(key)
-    return (key_type or profiles.KEY_TYPES['ec-p256']).hash
-
-
-def get_spki(key: profiles.PublicKey) -> bytes:
-    """Return the DER SubjectPublicKeyInfo of a key."""
-    return key.public_bytes(
-        serialization.Encoding.DER,
-        serialization.PublicFormat.SubjectPublicKeyInfo,
-    )
-
-
-def get_authority_id(certificate: x509.Certificate) -> str:
-    """Return the id of a CA: 16 hex digits of a digest of its SPKI."""
-    key = certificate.public_key()
-    if not isinstance(key, profiles.PublicKey):
-        raise ValueError('not a CA of ours')
-    return _get_key_digest(key).hex()[:16]
-
-
-def make_key_identifier(spki: bytes) -> x509.SubjectKeyIdentifier:
-    """Return the SubjectKeyIdentifier of a key.
-
-    RFC 7093 section 2, method 4: a digest of the SubjectPublicKeyInfo, cut
-    to 160 bits; SHA-1 is not needed for it.
-
-    :param spki: DER SubjectPublicKeyInfo
-    """
-    return x509.SubjectKeyIdentifier(hashlib.sha256(spki).digest()[:20])
-
-
-def _get_key_digest(key: profiles.PublicKey) -> bytes:
-    return hashlib.sha256(get_spki(key)).digest()
 
 
 def _find_state(

@@ -36,12 +36,14 @@ class Own:
 
     :ivar names: DNS names and IP addresses in text form
     :ivar issuer: the service intermediate, DER
+    :ivar serial: lower-case hex digits
     """
 
     names: frozenset[str]
     not_before: datetime.datetime
     not_after: datetime.datetime
     issuer: bytes
+    serial: str
 
     @property
     def renew_at(self) -> datetime.datetime:
@@ -166,4 +168,5 @@ def parse(text: bytes) -> Own:
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         issuer=others[0].public_bytes(serialization.Encoding.DER),
+        serial='%x' % leaf.serial_number,
     )

@@ -58,6 +58,9 @@ class Requests(Protocol):
     def find(self, request_id: str) -> models.ServiceCertificate | None:
         """Return the request with its answer, if there is one."""
 
+    def is_revoked(self, serial: str) -> bool:
+        """Tell whether a certificate that was answered is revoked."""
+
 
 class Keeper:
     """Sees to it that there is a certificate, and that it is in use.
@@ -242,7 +245,14 @@ class Keeper:
             or not self._names <= own.names
             or own.issuer != chain.service.der
             or self._clock() >= own.renew_at
+            or self._is_revoked(own)
         )
+
+    def _is_revoked(self, own: own_certificate.Own) -> bool:
+        try:
+            return self._requests.is_revoked(own.serial)
+        except exceptions.Unavailable:
+            return False  # It is served as long as nobody says otherwise.
 
     def _load(self, chain: models.Chain) -> None:
         """Use the certificate of the file, if it is another one."""

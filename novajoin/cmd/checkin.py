@@ -12,6 +12,7 @@
 """``novajoin-checkin``: the service that instances reach."""
 
 from collections.abc import Callable
+import datetime
 import functools
 import logging
 import pathlib
@@ -90,7 +91,9 @@ class _Process:
                 health={
                     'certificate': self._keeper.check,
                     'database': lambda: _check(assembly.check_database),
-                    'ca': lambda: _check(assembly.ca.check),
+                    'ca': functools.partial(
+                        _check_ca, assembly.ca, assembly.clock
+                    ),
                 },
             ),
             self._conf.checkin,
@@ -104,6 +107,15 @@ class _Process:
 
 def _check(check: Callable[[], None]) -> None:
     check()
+
+
+def _check_ca(
+    ca: ca_base.CABackend, clock: Callable[[], datetime.datetime]
+) -> str | None:
+    ca.check()
+    if isinstance(ca, ca_base.CrlPublisher):
+        return ' '.join(ca.list_crl_faults(clock())) or None
+    return None
 
 
 def _find_crl(ca: ca_base.CABackend, issuer: str) -> models.Crl | None:

@@ -22,6 +22,7 @@ import prettytable
 
 from novajoin import exceptions
 from novajoin.bootstrap import vendordata_part
+from novajoin.ca import base as ca_base
 from novajoin.ca import embedded as ca_embedded
 from novajoin.cmd import assembly as parts
 from novajoin.cmd import configuration
@@ -39,8 +40,8 @@ from novajoin.keys import repository
 
 #: Seconds within which a process must have been seen to count.
 _SEEN = 120
-#: A certificate row outlives its certificate by two periods of the CRL.
-_CRL_PERIODS = datetime.timedelta(hours=48)
+#: So many periods of the CRL a certificate row outlives its certificate.
+_CRL_PERIODS = 2
 
 Command = Callable[[parts.Assembly, argparse.Namespace], None]
 
@@ -68,16 +69,18 @@ def db_purge(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
     """Drop rows that are of no use any more."""
     now = assembly.clock()
     before = now - datetime.timedelta(days=arguments.days)
+    crl_lifetime = assembly.conf.ca_embedded.crl_lifetime
+    unlisted = now - _CRL_PERIODS * datetime.timedelta(seconds=crl_lifetime)
 
     def purge(tx: engine.Transaction) -> dict[str, int]:
         return {
             'finished work': outbox.purge(tx, before),
             'events': events.purge(tx, before),
             'expired certificates': certificates.purge(
-                tx, min(before, now - _CRL_PERIODS)
+                tx, min(before, unlisted)
             ),
             'requests for service certificates': (
-                service_certificates.purge(tx, before)
+                service_certificates.purge(tx, min(before, unlisted))
             ),
             'processes': processes.purge(tx, before),
         }
@@ -92,6 +95,9 @@ def keys_setup(
     """Make the keys that are missing."""
     assembly.keys.setup(repository.CREDENTIAL)
     assembly.ca.get_chain()
+    if isinstance(assembly.ca, ca_base.CrlPublisher):
+        # The root's key may be taken away before novajoin-notify sees it.
+        assembly.ca.publish_other_crls(assembly.clock())
     print('The key repository %s is set up.' % assembly.keys.directory)
     _print_keys(assembly)
 
@@ -124,7 +130,33 @@ def _print_keys(assembly: parts.Assembly) -> None:
                     authority.created_at.isoformat(timespec='seconds'),
                 ]
             )
+    for row in _list_checkin_keys(assembly):
+        table.add_row(row)
     print(table)
+
+
+def _list_checkin_keys(assembly: parts.Assembly) -> list[list[str]]:
+    """Return what the database knows of the keys of check-in processes."""
+    database = assembly.database
+    try:
+        if database.path is not None and not database.path.exists():
+            return []
+        if migration.find_version(database) is None:
+            return []
+        found = assembly.service_certificates.list_valid()
+    except exceptions.DatabaseUnavailable as error:
+        print('Without the keys of check-in: %s' % error, file=sys.stderr)
+        return []
+    return [
+        [
+            'checkin',
+            row.key_id or '',
+            '%s, on %s'
+            % ('revoked' if row.revoked_at else 'issued', row.host),
+            row.created_at.isoformat(timespec='seconds'),
+        ]
+        for row in found
+    ]
 
 
 def keys_rotate(
@@ -148,7 +180,10 @@ def keys_rotate(
             kind,
             reported=reported,
             in_use=assembly.database.read(
-                lambda tx: certificates.list_issuers(tx, now)
+                lambda tx: (
+                    certificates.list_issuers(tx, now)
+                    | service_certificates.list_issuers(tx, now)
+                )
             ),
         )
     print('promoted: %s' % (rotation.promoted or 'none; rotate again later'))
@@ -183,14 +218,46 @@ def _get_embedded_ca(assembly: parts.Assembly) -> ca_embedded.EmbeddedCA:
 def keys_compromise(
     assembly: parts.Assembly, arguments: argparse.Namespace
 ) -> None:
-    """Stop using a key, and make every credential of it useless."""
-    assembly.keys.retire(repository.CREDENTIAL, arguments.key_id)
+    """Stop using a key, and make what hangs on it useless.
+
+    A key that credentials are derived from, that of an intermediate of the
+    embedded CA, or that of a check-in process.
+    """
+    key_id = arguments.key_id
+    kind = assembly.keys.authorities.find_kind(key_id)
+    if kind is not None:
+        _compromise_authority(assembly, kind, key_id)
+        return
+    hosts = assembly.service_certificates.compromise(key_id)
+    if hosts:
+        print(
+            'The certificate of the check-in service on %s is revoked; it '
+            'gets another one by itself.' % ', '.join(hosts)
+        )
+        return
+    _compromise_credential(assembly, key_id)
+
+
+def _compromise_authority(
+    assembly: parts.Assembly, kind: str, authority_id: str
+) -> None:
+    active = _get_embedded_ca(assembly).compromise(kind, authority_id)
+    print(
+        "The CA %s (%s) is on the root's CRL, and %s issues from now on. "
+        'Copy the key repository to the other hosts at once: until then '
+        'they issue with the old one. What it issued is to be replaced.'
+        % (authority_id, kind, active)
+    )
+
+
+def _compromise_credential(assembly: parts.Assembly, key_id: str) -> None:
+    assembly.keys.retire(repository.CREDENTIAL, key_id)
     request_id = 'req-%s' % uuid.uuid4()
-    dead = assembly.operations.compromise(arguments.key_id, request_id)
+    dead = assembly.operations.compromise(key_id, request_id)
     print(
         'The key %s is used for nothing new. %d open credentials are dead; '
         'a config drive that carries one is dead with it:'
-        % (arguments.key_id, len(dead))
+        % (key_id, len(dead))
     )
     for instance in dead:
         print('  %s' % instance)

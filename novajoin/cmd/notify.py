@@ -40,7 +40,10 @@ def make_services(parts: assembly.Assembly) -> worker.Services:
 
     def publish_crl() -> object:
         if isinstance(ca, ca_base.CrlPublisher):
-            return ca.publish_crl(parts.clock())
+            try:
+                return ca.publish_crl(parts.clock())
+            finally:
+                ca.publish_other_crls(parts.clock())
         return None
 
     def sign() -> int:

@@ -25,6 +25,7 @@ from oslo_upgradecheck import upgradecheck
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.ca import base as ca_base
 from novajoin.clients import keystone
 from novajoin.cmd import assembly
 from novajoin.cmd import configuration
@@ -124,14 +125,19 @@ class Checks(upgradecheck.UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def check_ca(self) -> Result:
-        """The CA backend can issue."""
+        """The CA backend can issue, and its CRLs are not about to run out."""
         if self._conf.ca.backend == 'embedded' and not any(
             self._parts.keys.authorities.list(kind)
             for kind in authorities.KINDS
         ):
             # To ask it would make it, with this account's files.
             return Result(Code.SUCCESS, _AT_START)
-        self._parts.ca.check()
+        ca = self._parts.ca
+        ca.check()
+        if isinstance(ca, ca_base.CrlPublisher):
+            faults = ca.list_crl_faults(self._parts.clock())
+            if faults:
+                return Result(Code.WARNING, '\n'.join(faults))
         return Result(Code.SUCCESS)
 
     def check_account(self) -> Result:

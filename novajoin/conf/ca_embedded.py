@@ -110,6 +110,20 @@ expires and revocations have to reach them sooner; raise it when they may be
 cut off for longer than a day. Default: one day.
 """,
     ),
+    cfg.IntOpt(
+        'root_crl_lifetime',
+        default=365,
+        min=1,
+        max=3650,
+        help="""
+Days from a CRL of the root to its nextUpdate. It holds intermediates whose keys
+have leaked. A new one is signed when half of it is over, as long as the root's
+key is in the key repository, and with each ``novajoin-manage keys rotate
+ca/service``, ``ca/instance`` and ``keys compromise``. While the key is offline
+it has to last from one of these to the next; ``novajoin-status`` warns when a
+quarter is left. Default: one year.
+""",
+    ),
     cfg.ListOpt(
         'extended_key_usages',
         default=['clientAuth', 'serverAuth'],
@@ -139,7 +153,8 @@ Where those who verify certificates fetch CRLs: the URL before
 ``/crl/<id>.crl``, for instance ``http://pki.example.com``. Set it when what
 verifies the instances looks for a CRL distribution point; the address has to
 serve what ``novajoin-checkin`` serves below ``/crl/``. It is in certificates
-issued from then on. Default: certificates name none.
+issued from then on, those of the check-in service and of new intermediates
+included. Default: certificates name none.
 """,
     ),
     cfg.URIOpt(

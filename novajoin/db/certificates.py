@@ -224,18 +224,18 @@ def list_issuers(
 
 
 def list_revoked(
-    tx: engine.Transaction, issuer: str, now: datetime.datetime
+    tx: engine.Transaction, issuer: str, since: datetime.datetime
 ) -> list[models.Revocation]:
     """Return what belongs on the CRL of a CA.
 
-    :param now: certificates that expired before are left out
+    :param since: certificates that had expired by then are left out
     """
     query = (
         sa.select(_T.c.serial, _T.c.revoked_at, _T.c.revocation_reason)
         .where(
             _T.c.issuer == issuer,
             _T.c.revoked_at.is_not(None),
-            _T.c.not_after > now,
+            _T.c.not_after > since,
         )
         .order_by(_T.c.revoked_at)
     )

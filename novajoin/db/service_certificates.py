@@ -62,14 +62,25 @@ def list_unsigned(
 
 
 def put_certificate(
-    tx: engine.Transaction, request_id: str, certificate: bytes
+    tx: engine.Transaction,
+    request_id: str,
+    issued: models.IssuedCertificate,
+    key_id: str,
 ) -> bool:
     """Answer a request, once.
 
-    :param certificate: DER
+    :param key_id: of the certificate's public key
     :returns: whether this was the first answer
     """
-    return _answer(tx, request_id, certificate=certificate)
+    return _answer(
+        tx,
+        request_id,
+        certificate=issued.der,
+        key_id=key_id,
+        serial='%x' % issued.serial,
+        issuer=issued.issuer,
+        not_after=issued.not_after,
+    )
 
 
 def refuse(tx: engine.Transaction, request_id: str, refusal: str) -> bool:
@@ -93,10 +104,86 @@ def _answer(tx: engine.Transaction, request_id: str, **values: Any) -> bool:
     return result.rowcount == 1
 
 
-def purge(tx: engine.Transaction, before: datetime.datetime) -> int:
-    """Drop requests from before a time.
+def list_valid(
+    tx: engine.Transaction, now: datetime.datetime
+) -> list[models.ServiceCertificate]:
+    """Return those whose certificate has not expired, oldest first."""
+    query = sa.select(_T).where(_T.c.not_after > now).order_by(_T.c.created_at)
+    return [_to_model(row) for row in tx.execute(query)]
 
+
+def list_issuers(
+    tx: engine.Transaction, now: datetime.datetime
+) -> frozenset[str]:
+    """Return the ids of the CAs that issued what has not expired."""
+    query = sa.select(_T.c.issuer).where(_T.c.not_after > now).distinct()
+    return frozenset(tx.execute(query).scalars())
+
+
+def revoke(
+    tx: engine.Transaction, key_id: str, now: datetime.datetime
+) -> list[str]:
+    """Revoke the certificates of a key that has leaked.
+
+    :returns: the hosts that have one, also where it was revoked before
+    """
+    is_of_key = _T.c.key_id == key_id
+    tx.execute(
+        sa.update(_T)
+        .where(is_of_key, _T.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    query = sa.select(_T.c.host).where(is_of_key).distinct()
+    return sorted(tx.execute(query).scalars())
+
+
+def is_revoked(tx: engine.Transaction, serial: str) -> bool:
+    """Tell whether a certificate is revoked.
+
+    :param serial: lower-case hex digits
+    """
+    query = sa.select(_T.c.id).where(
+        _T.c.serial == serial, _T.c.revoked_at.is_not(None)
+    )
+    return tx.execute(query).first() is not None
+
+
+def list_revoked(
+    tx: engine.Transaction, issuer: str, since: datetime.datetime
+) -> list[models.Revocation]:
+    """Return what belongs on the CRL of a service intermediate.
+
+    :param since: certificates that had expired by then are left out
+    """
+    query = (
+        sa.select(_T.c.serial, _T.c.revoked_at)
+        .where(
+            _T.c.issuer == issuer,
+            _T.c.revoked_at.is_not(None),
+            _T.c.not_after > since,
+        )
+        .order_by(_T.c.revoked_at)
+    )
+    return [
+        models.Revocation(
+            serial=row.serial,
+            revoked_at=row.revoked_at,
+            reason=models.RevocationReason.KEY_COMPROMISE,
+        )
+        for row in tx.execute(query)
+    ]
+
+
+def purge(tx: engine.Transaction, before: datetime.datetime) -> int:
+    """Drop requests from before a time, but for certificates still valid.
+
+    :param before: certificates that expired later are kept, too
     :returns: how many
     """
-    result = tx.execute(sa.delete(_T).where(_T.c.created_at < before))
+    result = tx.execute(
+        sa.delete(_T).where(
+            _T.c.created_at < before,
+            sa.or_(_T.c.not_after.is_(None), _T.c.not_after < before),
+        )
+    )
     return result.rowcount

@@ -11,6 +11,7 @@
 # under the License.
 """What the embedded backends persist with: our own database."""
 
+import contextlib
 import datetime
 
 import sqlalchemy
@@ -20,6 +21,8 @@ from novajoin.db import certificates
 from novajoin.db import crls
 from novajoin.db import engine
 from novajoin.db import hosts
+from novajoin.db import revoked_authorities
+from novajoin.db import service_certificates
 
 
 class IdentityStore:
@@ -83,14 +86,27 @@ class CAStore:
         """Return the CAs that issued what is valid, or that have a CRL."""
         return self._database.read(
             lambda tx: (
-                certificates.list_issuers(tx, now) | crls.list_issuers(tx)
+                certificates.list_issuers(tx, now)
+                | service_certificates.list_issuers(tx, now)
+                | crls.list_issuers(tx)
             )
         )
 
     def list_revoked(
-        self, issuer: str, now: datetime.datetime
+        self, issuer: str, since: datetime.datetime
     ) -> list[models.Revocation]:
-        """Return what belongs on the CRL of a CA."""
+        """Return what belongs on the CRL of a CA, of whatever kind."""
         return self._database.read(
-            lambda tx: certificates.list_revoked(tx, issuer, now)
+            lambda tx: [
+                *certificates.list_revoked(tx, issuer, since),
+                *service_certificates.list_revoked(tx, issuer, since),
+                *revoked_authorities.list_revoked(tx, issuer, since),
+            ]
         )
+
+    def revoke_authority(self, authority: models.RevokedAuthority) -> None:
+        """Revoke an intermediate; idempotent."""
+        with contextlib.suppress(engine.DuplicateRow):
+            self._database.write(
+                lambda tx: revoked_authorities.insert(tx, authority)
+            )

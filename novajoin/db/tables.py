@@ -243,7 +243,23 @@ service_certificates = sa.Table(
     sa.Column('csr', sa.LargeBinary, nullable=False),
     sa.Column('certificate', sa.LargeBinary),
     sa.Column('refusal', sa.String(255)),
+    sa.Column('key_id', sa.String(16)),
+    sa.Column('serial', sa.String(40)),
+    sa.Column('issuer', sa.String(16)),
+    sa.Column('not_after', UtcDateTime),
+    sa.Column('revoked_at', UtcDateTime),
     sa.Column('created_at', UtcDateTime, nullable=False),
+)
+
+#: Intermediates of the embedded CA whose keys have leaked.
+revoked_authorities = sa.Table(
+    'revoked_authorities',
+    metadata,
+    sa.Column('id', sa.String(16), primary_key=True),
+    sa.Column('issuer', sa.String(16), nullable=False),
+    sa.Column('serial', sa.String(40), nullable=False),
+    sa.Column('not_after', UtcDateTime, nullable=False),
+    sa.Column('revoked_at', UtcDateTime, nullable=False),
 )
 
 #: Logical singletons.

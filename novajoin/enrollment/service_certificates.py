@@ -17,8 +17,11 @@ Their key is made where it is used; the request is left in the database, and
 
 from collections.abc import Callable
 import datetime
+import hashlib
 import uuid
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from oslo_log import log as logging
 
 from novajoin import exceptions
@@ -64,6 +67,36 @@ class ServiceCertificates:
             lambda tx: service_certificates.find(tx, request_id)
         )
 
+    def list_valid(self) -> list[models.ServiceCertificate]:
+        """Return the requests whose certificate has not expired."""
+        now = self._clock()
+        return self._db.read(
+            lambda tx: service_certificates.list_valid(tx, now)
+        )
+
+    def compromise(self, key_id: str) -> list[str]:
+        """Revoke the certificates of a check-in key that has leaked.
+
+        Its processes notice, and ask for another one with a new key.
+
+        :returns: the hosts that have one; none where the key is unknown
+        :raises DatabaseUnavailable: try again
+        """
+        now = self._clock()
+        return self._db.write(
+            lambda tx: service_certificates.revoke(tx, key_id, now)
+        )
+
+    def is_revoked(self, serial: str) -> bool:
+        """Tell whether a certificate of the check-in service is revoked.
+
+        :param serial: lower-case hex digits
+        :raises DatabaseUnavailable: try again
+        """
+        return self._db.read(
+            lambda tx: service_certificates.is_revoked(tx, serial)
+        )
+
     def sign_pending(
         self,
         issuer: ca_base.ServiceIssuer,
@@ -91,9 +124,7 @@ class ServiceCertificates:
         names: frozenset[str],
     ) -> None:
         try:
-            certificate = issuer.issue_service(
-                request.csr, names, self._clock()
-            )
+            issued = issuer.issue_service(request.csr, names, self._clock())
         except (exceptions.CsrError, exceptions.Forbidden) as exc:
             LOG.error(
                 'The request of the check-in service on %s for its own '
@@ -106,12 +137,27 @@ class ServiceCertificates:
                 lambda tx: service_certificates.refuse(tx, request.id, refusal)
             )
             return
+        key_id = _get_key_id(issued.der)
         self._db.write(
             lambda tx: service_certificates.put_certificate(
-                tx, request.id, certificate
+                tx, request.id, issued, key_id
             )
         )
         LOG.info(
-            'Signed the certificate of the check-in service on %s.',
+            'Signed the certificate of the check-in service on %s, key %s.',
             request.host,
+            key_id,
         )
+
+
+def _get_key_id(certificate: bytes) -> str:
+    """Return the id of a certificate's key, made as that of a CA."""
+    spki = (
+        x509.load_der_x509_certificate(certificate)
+        .public_key()
+        .public_bytes(
+            serialization.Encoding.DER,
+            serialization.PublicFormat.SubjectPublicKeyInfo,
+        )
+    )
+    return hashlib.sha256(spki).hexdigest()[:16]

@@ -132,6 +132,16 @@ class Authorities:
             )
         return authorities
 
+    def find_kind(self, authority_id: str) -> str | None:
+        """Return the kind of a CA that is kept here, or None.
+
+        :raises ConfigurationError: the files cannot be used
+        """
+        for kind in sorted(KINDS):
+            if any(each.id == authority_id for each in self.list(kind)):
+                return kind
+        return None
+
     def read_key(self, kind: str, authority_id: str) -> bytes:
         """Return the private key of a CA; PEM, PKCS#8, not encrypted.
 

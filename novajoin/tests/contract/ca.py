@@ -370,6 +370,48 @@ class CABackendContract:
         )
         self.assertIn('certificate revoked', result.stderr)
 
+    def test_every_ca_has_a_crl(self):
+        """What is published is enough for ``openssl -crl_check_all``."""
+        backend = self.make_backend()
+        if not isinstance(backend, base.CrlPublisher):
+            return
+        chain = backend.get_chain()
+        leaves = [(chain.instance, backend.issue(self.make_order()))]
+        if isinstance(backend, base.ServiceIssuer):
+            request = self.make_service_request(
+                [x509.DNSName('join.example.com')]
+            )
+            leaves.append(
+                (
+                    chain.service,
+                    backend.issue_service(
+                        request, self.service_names, get_now()
+                    ),
+                )
+            )
+        backend.publish_crl(get_now())
+        backend.publish_other_crls(get_now())
+        self.assertEqual([], backend.publish_other_crls(get_now()))
+        self.assertEqual([], backend.list_crl_faults(get_now()))
+        for issuer, issued in leaves:
+            result = verify(
+                chain.root.der,
+                [issuer.der],
+                issued.der,
+                '-crl_check_all',
+                crls=[
+                    backend.find_crl(record.id).der
+                    for record in (chain.root, issuer)
+                ],
+            )
+            self.assertEqual(0, result.returncode, result.stderr)
+        (first,) = [
+            crl.number
+            for crl in backend.publish_other_crls(get_now(), force=True)
+            if crl.issuer == chain.root.id
+        ]
+        self.assertEqual(first, backend.find_crl(chain.root.id).number)
+
     def test_crl_of_an_unknown_ca(self):
         backend = self.make_backend()
         if isinstance(backend, base.CrlPublisher):
@@ -409,8 +451,14 @@ class CABackendContract:
             ],
             ['join.example.com'],
         )
-        der = backend.issue_service(request, self.service_names, get_now())
+        issued = backend.issue_service(request, self.service_names, get_now())
         chain = backend.get_chain()
+        der = issued.der
+        certificate = x509.load_der_x509_certificate(der)
+        self.assertEqual(chain.service.id, issued.issuer)
+        self.assertEqual(certificate.serial_number, issued.serial)
+        self.assertEqual(certificate.not_valid_before_utc, issued.not_before)
+        self.assertEqual(certificate.not_valid_after_utc, issued.not_after)
         for options in (
             ('-verify_hostname', 'join.example.com'),
             ('-verify_ip', '192.0.2.1'),

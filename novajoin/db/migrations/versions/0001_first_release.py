@@ -176,8 +176,22 @@ def upgrade() -> None:
         sa.Column('csr', sa.LargeBinary(), nullable=False),
         sa.Column('certificate', sa.LargeBinary(), nullable=True),
         sa.Column('refusal', sa.String(length=255), nullable=True),
+        sa.Column('key_id', sa.String(length=16), nullable=True),
+        sa.Column('serial', sa.String(length=40), nullable=True),
+        sa.Column('issuer', sa.String(length=16), nullable=True),
+        sa.Column('not_after', tables.UtcDateTime(), nullable=True),
+        sa.Column('revoked_at', tables.UtcDateTime(), nullable=True),
         sa.Column('created_at', tables.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_service_certificates')),
+    )
+    op.create_table(
+        'revoked_authorities',
+        sa.Column('id', sa.String(length=16), nullable=False),
+        sa.Column('issuer', sa.String(length=16), nullable=False),
+        sa.Column('serial', sa.String(length=40), nullable=False),
+        sa.Column('not_after', tables.UtcDateTime(), nullable=False),
+        sa.Column('revoked_at', tables.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint('id', name=op.f('pk_revoked_authorities')),
     )
     op.create_table(
         'certificates',

@@ -177,7 +177,7 @@ class TestCertificates(testscenarios.WithScenarios, base.TestCase):
         service = ca.issue_service(request, checkin, contract.get_now())
         instance = ca.issue(contract.CABackendContract().make_order())
         return [
-            (chain.root.der, chain.service.der, service),
+            (chain.root.der, chain.service.der, service.der),
             (chain.root.der, chain.instance.der, instance.der),
         ]
 

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization
 
+from novajoin.ca import authority as ca_authority
 from novajoin.ca import hierarchy
 from novajoin.tests.contract import ca as contract
 from novajoin.tests.unit.ca import requests
@@ -109,7 +110,7 @@ _TYPES = {
 def sign(authority, texts):
     """Return a certificate, DER.
 
-    :param authority: hierarchy.Authority
+    :param authority: authority.Authority
     :param texts: alternative names, as ``DNS:web.example.com``
     """
     names = []
@@ -129,7 +130,7 @@ def sign(authority, texts):
         .add_extension(x509.SubjectAlternativeName(names), True)
         .add_extension(authority.key_identifier, False)
         .add_extension(
-            hierarchy.make_key_identifier(contract.get_spki(key)), False
+            ca_authority.make_key_identifier(contract.get_spki(key)), False
         )
         .sign(authority.key, hashes.SHA256())
         .public_bytes(serialization.Encoding.DER)

@@ -49,8 +49,19 @@ class MemoryCrls:
     def list_issuers(self, now):
         return frozenset(self.crls) | self.revocations.keys()
 
-    def list_revoked(self, issuer, now):
+    def list_revoked(self, issuer, since):
         return list(self.revocations.get(issuer, ()))
+
+    def revoke_authority(self, authority):
+        entries = self.revocations.setdefault(authority.issuer, [])
+        if authority.serial not in [entry.serial for entry in entries]:
+            entries.append(
+                models.Revocation(
+                    serial=authority.serial,
+                    revoked_at=authority.revoked_at,
+                    reason=models.RevocationReason.KEY_COMPROMISE,
+                )
+            )
 
     def revoke(self, certificate, reason, at):
         self.revocations.setdefault(certificate.issuer, []).append(

@@ -10,12 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-import concurrent.futures
 import dataclasses
 import datetime
 import logging
 import shutil
-import threading
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -361,130 +359,6 @@ class TestChain(EmbeddedTestCase):
         self.assertIn('certificate revoked', result.stderr)
 
 
-class TestCrl(EmbeddedTestCase):
-    def test_content(self):
-        ca = self.make()
-        reasons = list(models.RevocationReason)
-        issued = [
-            ca.issue(self.make_order(serial=number + 1))
-            for number, _ in enumerate(reasons)
-        ]
-        for certificate, reason in zip(issued, reasons, strict=True):
-            self.crls.revoke(certificate, reason, self.clock())
-        crl = ca.publish_crl(self.clock())
-        parsed = x509.load_der_x509_crl(crl.der)
-        issuer = self.load(ca.get_chain().instance.der)
-        self.assertTrue(parsed.is_signature_valid(issuer.public_key()))
-        self.assertEqual(issuer.subject, parsed.issuer)
-        self.assertEqual(self.clock(), parsed.last_update_utc)
-        self.assertEqual(self.clock() + DAY, parsed.next_update_utc)
-        self.assertEqual(
-            (crl.this_update, crl.next_update),
-            (parsed.last_update_utc, parsed.next_update_utc),
-        )
-        number = parsed.extensions.get_extension_for_class(x509.CRLNumber)
-        self.assertEqual(crl.number, number.value.crl_number)
-        parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-        self.assertEqual(2, len(parsed.extensions))
-        found = {}
-        for entry in parsed:
-            self.assertEqual(self.clock(), entry.revocation_date_utc)
-            values = [extension.value for extension in entry.extensions]
-            found[entry.serial_number] = (
-                values[0].reason.value if values else 'unspecified'
-            )
-        self.assertEqual(
-            {n + 1: str(reason) for n, reason in enumerate(reasons)}, found
-        )
-
-    def test_when_it_is_due(self):
-        ca = self.make()
-        first = ca.publish_crl(self.clock())
-        self.clock.advance(12 * 3600 - 1)
-        self.assertIsNone(ca.publish_crl(self.clock()))
-        self.assertIsNotNone(ca.publish_crl(self.clock(), force=True))
-        self.clock.advance(12 * 3600 - 1)
-        self.assertIsNone(ca.publish_crl(self.clock()))
-        self.clock.advance(1)
-        third = ca.publish_crl(self.clock())
-        self.assertEqual(first.number + 2, third.number)
-        certificate = ca.issue(self.make_order())
-        self.crls.revoke(certificate, 'superseded', self.clock())
-        fourth = ca.publish_crl(self.clock())
-        self.assertEqual(third.number + 1, fourth.number)
-        self.assertIsNone(ca.publish_crl(self.clock()))
-        # One that has expired and left the list is no reason.
-        self.crls.revocations.clear()
-        self.assertIsNone(ca.publish_crl(self.clock()))
-
-    def test_lifetime_is_a_setting(self):
-        crl = self.make(crl_lifetime=600).publish_crl(self.clock())
-        self.assertEqual(
-            datetime.timedelta(minutes=10), crl.next_update - crl.this_update
-        )
-
-    def test_numbers_grow_when_the_database_is_lost(self):
-        ca = self.make()
-        first = ca.publish_crl(self.clock())
-        self.crls.crls.clear()
-        self.clock.advance(60)
-        self.assertGreater(ca.publish_crl(self.clock()).number, first.number)
-
-    def test_its_age_is_a_matter_of_health(self):
-        ca = self.make()
-        ca.check()
-        ca.publish_crl(self.clock())
-        self.clock.advance(86399)
-        ca.check()
-        self.clock.advance(1)
-        error = self.assertRaises(exceptions.CAUnavailable, ca.check)
-        self.assertIn('novajoin-notify', error.message)
-
-    def test_a_revocation_in_between_is_not_lost(self):
-        """Another process publishes after we have read what is revoked."""
-        ca, other = self.make(), self.make()
-        certificate = ca.issue(self.make_order())
-        ca.publish_crl(self.clock())
-        read = self.crls.list_revoked
-        overtaken = []
-
-        def list_revoked(issuer, now):
-            answer = read(issuer, now)
-            if not overtaken:
-                overtaken.append(True)
-                self.crls.revoke(certificate, 'superseded', now)
-                other.publish_crl(now)
-            return answer
-
-        self.crls.list_revoked = list_revoked
-        self.clock.advance(5)
-        ca.publish_crl(self.clock(), force=True)
-        parsed = x509.load_der_x509_crl(ca.find_crl(certificate.issuer).der)
-        self.assertEqual(
-            [certificate.serial], [e.serial_number for e in parsed]
-        )
-
-    def test_several_processes_at_once(self):
-        backends = [self.make() for _ in range(6)]
-        backends[0].get_chain()
-        barrier = threading.Barrier(6)
-
-        def publish(ca):
-            barrier.wait(30)
-            return ca.publish_crl(self.clock())
-
-        with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            published = list(pool.map(publish, backends))
-        self.assertEqual(1, len([crl for crl in published if crl]))
-
-    def test_who_is_never_first_gives_up(self):
-        ca = self.make()
-        self.crls.put_crl = lambda crl: False
-        self.assertRaises(
-            exceptions.CAUnavailable, ca.publish_crl, self.clock()
-        )
-
-
 class TestIssueService(EmbeddedTestCase):
     NAMES = frozenset({'join.example.com', '192.0.2.1'})
 
@@ -497,7 +371,9 @@ class TestIssueService(EmbeddedTestCase):
 
     def issue(self, ca, *names, allowed=NAMES):
         return self.load(
-            ca.issue_service(self.make_request(*names), allowed, self.clock())
+            ca.issue_service(
+                self.make_request(*names), allowed, self.clock()
+            ).der
         )
 
     def test_content(self):
@@ -517,10 +393,12 @@ class TestIssueService(EmbeddedTestCase):
             list(profiles.get_extended_key_usages(['serverAuth'])),
             list(usages),
         )
-        self.assertRaises(
-            x509.ExtensionNotFound,
-            certificate.extensions.get_extension_for_class,
-            x509.CRLDistributionPoints,
+        (point,) = certificate.extensions.get_extension_for_class(
+            x509.CRLDistributionPoints
+        ).value
+        self.assertEqual(
+            'http://pki.example.com/crl/%s.crl' % ca.get_chain().service.id,
+            point.full_name[0].value,
         )
 
     def test_an_address_only(self):
@@ -533,7 +411,7 @@ class TestIssueService(EmbeddedTestCase):
             self.make_request(requests.ip(b'\x7f\0\0\1')),
             frozenset({'127.0.0.1'}),
             self.clock(),
-        )
+        ).der
         chain = ca.get_chain()
         result = contract.verify(
             chain.root.der,

@@ -24,6 +24,7 @@ import testscenarios
 from novajoin import exceptions
 from novajoin.ca import constraints
 from novajoin.ca import hierarchy
+from novajoin.ca import maker
 from novajoin.ca import profiles
 from novajoin.keys import authorities
 from novajoin.keys import repository
@@ -66,7 +67,7 @@ class HierarchyTestCase(base.TestCase):
         }
         return hierarchy.Hierarchy(
             repository.Repository(self.path),
-            hierarchy.Settings(**settings | changes),
+            maker.Settings(**settings | changes),
             names,
             list_issuers=lambda now: self.issuers,
             clock=self.clock,

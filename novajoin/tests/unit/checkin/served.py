@@ -95,11 +95,11 @@ class Redemption:
 class Nobody:
     """There is nobody to sign for the keeper."""
 
-    def request(self, csr, host):
+    def request(self, *args):
         """Refuse."""
         raise exceptions.DatabaseUnavailable()
 
-    find = request
+    find = is_revoked = request
 
 
 def main(directory, threads):

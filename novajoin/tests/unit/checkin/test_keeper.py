@@ -40,6 +40,7 @@ class Desk:
         self.authority = authority
         self.clock = clock
         self.requests = {}
+        self.revoked = set()
         self.is_signing = True
         self.error = None
 
@@ -61,6 +62,12 @@ class Desk:
         if found and self.is_signing:
             return self.sign(found)
         return found
+
+    def is_revoked(self, serial):
+        """Tell whether the key has leaked."""
+        if self.error:
+            raise self.error
+        return serial in self.revoked
 
     def sign(self, found):
         """Return the request with a certificate."""
@@ -295,6 +302,20 @@ class TestRenewal(KeeperTestCase):
         )
         self.assertIsNot(self.context, self.contexts.get())
         self.assertTrue(self.is_serving)
+
+    def test_its_key_has_leaked(self):
+        """It is replaced as soon as an operator has said so, and once."""
+        self.desk.revoked.add('%x' % self.first)
+        self.settle()
+        self.assertNotEqual(self.first, self.get_serial())
+        self.assertIsNot(self.context, self.contexts.get())
+        self.settle()
+        self.assertEqual(2, len(self.desk.requests))
+
+    def test_nobody_knows_whether_its_key_has_leaked(self):
+        self.desk.error = exceptions.DatabaseUnavailable('no route')
+        self.assertEqual(5.0, self.keeper.look())
+        self.assertIsNone(self.keeper.check())
 
     def test_other_workers_see_it(self):
         contexts = tls.Contexts(self.clock)

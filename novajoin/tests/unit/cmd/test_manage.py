@@ -15,7 +15,10 @@ import json
 import stat
 import uuid
 
+from cryptography import x509
+
 from novajoin import models
+from novajoin.checkin import certificate as own_certificate
 from novajoin.cmd import assembly
 from novajoin.cmd import manage
 from novajoin.cmd import reports
@@ -189,6 +192,90 @@ class ManageTest(base.TestCase):
         status, _, err = self.run_command('keys', 'compromise', 'f' * 16)
         self.assertEqual(1, status)
         self.assertIn('f' * 16, err)
+
+    def find_entries(self, issuer):
+        crl = x509.load_der_x509_crl(self.parts.ca.find_crl(issuer).der)
+        return [entry.serial_number for entry in crl]
+
+    def test_setup_publishes_what_the_root_key_signs(self):
+        """It may be taken offline before any process runs."""
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        chain = self.parts.ca.get_chain()
+        for record in (chain.root, chain.service):
+            self.assertEqual([], self.find_entries(record.id))
+
+    def test_compromise_of_an_intermediate(self):
+        """It is on the root's CRL, and another one issues."""
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        chain = self.parts.ca.get_chain()
+        for record in (chain.service, chain.instance):
+            status, out, err = self.run_command(
+                'keys', 'compromise', record.id
+            )
+            self.assertEqual(0, status, err)
+            self.assertIn(record.id, out)
+        self.assertEqual(
+            {
+                x509.load_der_x509_certificate(record.der).serial_number
+                for record in (chain.service, chain.instance)
+            },
+            set(self.find_entries(chain.root.id)),
+        )
+        _, out, _ = self.run_command('keys', 'list')
+        self.assertEqual(2, out.count('retiring'))
+
+    def test_compromise_of_the_root(self):
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        root = self.parts.ca.get_chain().root.id
+        status, _, err = self.run_command('keys', 'compromise', root)
+        self.assertEqual(1, status)
+        self.assertIn('cannot be revoked', err)
+
+    def sign_service_certificate(self):
+        csr = own_certificate.make_csr(
+            own_certificate.make_key(), self.parts.checkin_names
+        )
+        self.parts.service_certificates.request(csr, 'host1')
+        self.parts.service_certificates.sign_pending(
+            self.parts.ca, self.parts.checkin_names
+        )
+        (row,) = self.parts.service_certificates.list_valid()
+        return row
+
+    def test_compromise_of_a_check_in_key(self):
+        """By the id that the list shows; it is on the service CA's CRL."""
+        self.parts.prepare()
+        row = self.sign_service_certificate()
+        _, out, _ = self.run_command('keys', 'list')
+        self.assertIn(row.key_id, out)
+        self.assertIn('issued, on host1', out)
+        status, out, err = self.run_command('keys', 'compromise', row.key_id)
+        self.assertEqual(0, status, err)
+        self.assertIn('host1', out)
+        _, out, _ = self.run_command('keys', 'list')
+        self.assertIn('revoked, on host1', out)
+        self.parts.ca.publish_other_crls(self.parts.clock())
+        self.assertEqual([int(row.serial, 16)], self.find_entries(row.issuer))
+
+    def test_an_intermediate_stays_as_long_as_check_in_uses_it(self):
+        self.parts.prepare()
+        row = self.sign_service_certificate()
+        for _ in range(2):
+            status, out, err = self.run_command('keys', 'rotate', 'ca/service')
+            self.assertEqual(0, status, err)
+        self.assertIn('kept:     %s' % row.issuer, out)
+
+    def test_list_without_a_database(self):
+        """Nothing is made by being looked at."""
+        self.parts.keys.setup(repository.CREDENTIAL)
+        status, _, err = self.run_command('keys', 'list')
+        self.assertEqual((0, ''), (status, err))
+        self.assertFalse(
+            (self.directory / 'state' / 'novajoin.sqlite').exists()
+        )
 
     def test_purge(self):
         self.run_command('db', 'sync')

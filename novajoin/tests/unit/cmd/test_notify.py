@@ -57,9 +57,27 @@ class TestMakeServices(base.TestCase):
 
     def test_crl(self):
         self.services.publish_crl()
-        issuer = self.parts.ca.get_chain().instance.id
-        self.assertIsNotNone(
-            self.parts.database.read(lambda tx: crls.find(tx, issuer))
+        chain = self.parts.ca.get_chain()
+        self.assertEqual(
+            {chain.root.id, chain.service.id, chain.instance.id},
+            self.parts.database.read(crls.list_issuers),
+        )
+
+    def test_crls_without_the_key_of_instances(self):
+        """Who holds another key only still publishes its CRL."""
+        chain = self.parts.ca.get_chain()
+        (
+            self.parts.keys.directory
+            / 'ca/instance'
+            / chain.instance.id
+            / 'key.pem'
+        ).unlink()
+        services = notify.make_services(assembly.Assembly(self.parts.conf))
+        self.addCleanup(services.close)
+        self.assertRaises(exceptions.CAUnavailable, services.publish_crl)
+        self.assertEqual(
+            {chain.root.id, chain.service.id},
+            self.parts.database.read(crls.list_issuers),
         )
 
     def test_another_ca(self):

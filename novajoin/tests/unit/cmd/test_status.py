@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import datetime
 import json
 import os
 from unittest import mock
@@ -85,6 +86,20 @@ class TestEmbedded(StatusCase):
         self.assertEqual(status.Code.WARNING, code)
         for name in ('Database', 'Keys', 'Certificate authority', 'Outbox'):
             self.assertEqual((0, None), results[name], name)
+
+    def test_a_crl_that_runs_out(self):
+        """IDENTITY 6: the root's key is offline, and needed again."""
+        parts = self.prepare()
+        chain = parts.ca.get_chain()
+        parts.ca.publish_other_crls(
+            parts.clock() - datetime.timedelta(days=300)
+        )
+        code, results = self.run_checks()
+        self.assertEqual(status.Code.WARNING, code)
+        result, details = results['Certificate authority']
+        self.assertEqual(status.Code.WARNING, result)
+        for text in (chain.root.id, chain.service.id, 'key.pem'):
+            self.assertIn(text, details)
 
     def test_keys_that_others_can_read(self):
         self.prepare()

@@ -272,19 +272,113 @@ class PurgeTestCase(Case):
             1, self.write(service_certificates.purge, self.now + SECOND)
         )
 
-    def test_one_answer(self):
-        """A request is answered once."""
+
+class ServiceCertificatesTestCase(Case):
+    """Certificates of check-in, and intermediates: what the CRLs are of."""
+
+    ISSUER = 'a' * 16
+    KEY = 'b' * 16
+
+    def setUp(self):
+        super().setUp()
+        self.not_after = self.now + 10 * SECOND
+        self.store = stores.CAStore(self.database)
         self.write(
             service_certificates.insert,
             models.ServiceCertificate('id', 'host', b'csr', self.now),
         )
-        answer = service_certificates.put_certificate
-        self.assertTrue(self.write(answer, 'id', b'one'))
-        self.assertFalse(self.write(answer, 'id', b'two'))
-        self.assertFalse(self.write(service_certificates.refuse, 'id', 'no'))
-        self.assertEqual(
-            b'one', self.read(service_certificates.find, 'id').certificate
+
+    def answer(self, der):
+        issued = models.IssuedCertificate(
+            0xABC, self.ISSUER, der, self.now, self.not_after
         )
+        return self.write(
+            service_certificates.put_certificate, 'id', issued, self.KEY
+        )
+
+    def test_one_answer(self):
+        """A request is answered once."""
+        self.assertTrue(self.answer(b'one'))
+        self.assertFalse(self.answer(b'two'))
+        self.assertFalse(self.write(service_certificates.refuse, 'id', 'no'))
+        row = self.read(service_certificates.find, 'id')
+        self.assertEqual(
+            (b'one', self.KEY, 'abc', self.ISSUER, self.not_after, None),
+            (
+                row.certificate,
+                row.key_id,
+                row.serial,
+                row.issuer,
+                row.not_after,
+                row.revoked_at,
+            ),
+        )
+
+    def test_kept_as_long_as_it_is_valid(self):
+        """Its issuer is in use, and it may have to be revoked."""
+        self.assertEqual(set(), self.store.list_issuers(self.now))
+        self.answer(b'one')
+        self.assertEqual({self.ISSUER}, self.store.list_issuers(self.now))
+        self.assertEqual(
+            ['id'],
+            [
+                row.id
+                for row in self.read(service_certificates.list_valid, self.now)
+            ],
+        )
+        self.assertEqual(
+            0, self.write(service_certificates.purge, self.not_after)
+        )
+        self.assertEqual(set(), self.store.list_issuers(self.not_after))
+        self.assertEqual(
+            [], self.read(service_certificates.list_valid, self.not_after)
+        )
+        self.assertEqual(
+            1, self.write(service_certificates.purge, self.not_after + SECOND)
+        )
+
+    def test_revoked(self):
+        self.answer(b'one')
+        self.assertEqual([], self.store.list_revoked(self.ISSUER, self.now))
+        revoke = service_certificates.revoke
+        self.assertEqual([], self.write(revoke, 'c' * 16, self.now))
+        self.assertFalse(self.read(service_certificates.is_revoked, 'abc'))
+        for at in (self.now, self.now + SECOND):
+            self.assertEqual(['host'], self.write(revoke, self.KEY, at))
+        self.assertTrue(self.read(service_certificates.is_revoked, 'abc'))
+        self.assertFalse(self.read(service_certificates.is_revoked, 'abd'))
+        self.assertEqual(
+            [
+                models.Revocation(
+                    'abc', self.now, models.RevocationReason.KEY_COMPROMISE
+                )
+            ],
+            self.store.list_revoked(self.ISSUER, self.now),
+        )
+        for issuer, since in (
+            ('d' * 16, self.now),
+            (self.ISSUER, self.not_after),
+        ):
+            self.assertEqual([], self.store.list_revoked(issuer, since))
+
+    def test_revoked_authority(self):
+        root = 'e' * 16
+        for at in (self.now, self.now + SECOND):
+            self.store.revoke_authority(
+                models.RevokedAuthority(
+                    self.ISSUER, root, 'def', self.not_after, at
+                )
+            )
+        self.assertEqual(
+            [
+                models.Revocation(
+                    'def', self.now, models.RevocationReason.KEY_COMPROMISE
+                )
+            ],
+            self.store.list_revoked(root, self.now),
+        )
+        self.assertEqual([], self.store.list_revoked(root, self.not_after))
+        self.assertEqual([], self.store.list_revoked(self.ISSUER, self.now))
 
 
 class OutboxTestCase(Case):

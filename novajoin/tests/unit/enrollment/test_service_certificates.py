@@ -11,11 +11,24 @@
 # under the License.
 """Certificates of the check-in processes: asked for and signed by rows."""
 
+import datetime
+
 from novajoin import exceptions
+from novajoin import models
 from novajoin.enrollment import service_certificates
+from novajoin.tests.unit.checkin import pki
 from novajoin.tests.unit.enrollment import world
 
+ISSUER = 'a' * 16
 NAMES = frozenset({world.CHECKIN})
+
+
+def make_certificate(serial=1):
+    """Return a certificate of one more key."""
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    return models.IssuedCertificate(
+        serial, ISSUER, pki.issue('host').der, begin, begin.replace(year=2126)
+    )
 
 
 class Issuer:
@@ -46,7 +59,8 @@ class ServiceCertificatesTestCase(world.TestCase):
         self.world.clock.advance(1)
         second = self.requests.request(b'two', 'host2')
         self.assertIsNone(self.requests.find(first).certificate)
-        issuer = Issuer(b'first', b'second')
+        certificates = make_certificate(), make_certificate()
+        issuer = Issuer(*certificates)
         self.assertEqual(2, self.requests.sign_pending(issuer, NAMES))
         self.assertEqual(
             [
@@ -55,8 +69,12 @@ class ServiceCertificatesTestCase(world.TestCase):
             ],
             issuer.asked,
         )
-        self.assertEqual(b'first', self.requests.find(first).certificate)
-        self.assertEqual(b'second', self.requests.find(second).certificate)
+        for request, certificate in zip(
+            (first, second), certificates, strict=True
+        ):
+            self.assertEqual(
+                certificate.der, self.requests.find(request).certificate
+            )
         self.assertEqual(0, self.requests.sign_pending(issuer, NAMES))
 
     def test_refused(self):
@@ -64,13 +82,14 @@ class ServiceCertificatesTestCase(world.TestCase):
         bad = self.requests.request(b'bad', 'host1')
         self.world.clock.advance(1)
         good = self.requests.request(b'good', 'host2')
+        certificate = make_certificate()
         issuer = Issuer(
-            exceptions.CsrMismatch('dns_extra', 'x' * 999), b'good'
+            exceptions.CsrMismatch('dns_extra', 'x' * 999), certificate
         )
         self.assertEqual(2, self.requests.sign_pending(issuer, NAMES))
         self.assertEqual('x' * 255, self.requests.find(bad).refusal)
         self.assertIsNone(self.requests.find(bad).certificate)
-        self.assertEqual(b'good', self.requests.find(good).certificate)
+        self.assertEqual(certificate.der, self.requests.find(good).certificate)
 
     def test_key_is_elsewhere(self):
         """The request waits for a process that has the key."""
@@ -82,15 +101,28 @@ class ServiceCertificatesTestCase(world.TestCase):
             NAMES,
         )
         self.assertIsNone(self.requests.find(request).refusal)
-        self.assertEqual(1, self.requests.sign_pending(Issuer(b'x'), NAMES))
+        self.assertEqual(
+            1, self.requests.sign_pending(Issuer(make_certificate()), NAMES)
+        )
 
     def test_limit(self):
         for number in range(3):
             self.requests.request(b'%d' % number, 'host')
-        self.assertEqual(
-            2,
-            self.requests.sign_pending(Issuer(b'x', b'x'), NAMES, limit=2),
-        )
+        issuer = Issuer(make_certificate(), make_certificate())
+        self.assertEqual(2, self.requests.sign_pending(issuer, NAMES, limit=2))
+
+    def test_a_key_has_leaked(self):
+        """By the id that "keys list" shows; the others stay."""
+        for serial, host in ((0xA, 'host1'), (0xB, 'host2')):
+            self.requests.request(b'csr', host)
+            self.requests.sign_pending(Issuer(make_certificate(serial)), NAMES)
+        first, second = self.requests.list_valid()
+        self.assertRegex(first.key_id, '^[0-9a-f]{16}$')
+        self.assertNotEqual(first.key_id, second.key_id)
+        self.assertEqual(['host1'], self.requests.compromise(first.key_id))
+        self.assertTrue(self.requests.is_revoked('a'))
+        self.assertFalse(self.requests.is_revoked('b'))
+        self.assertEqual([], self.requests.compromise('f' * 16))
 
     def test_unknown(self):
         self.assertIsNone(self.requests.find(world.make_uuid()))
