@@ -29,6 +29,7 @@ from oslo_log import log as logging
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.bootstrap import handover
 from novajoin.db import engine
 from novajoin.db import enrollments
 from novajoin.db import names
@@ -472,7 +473,8 @@ class Admission:
         if offer is None:
             offer = self._offers.get(enrollment, has_credential=has_credential)
         derived = offer.credential
-        return self._renderer.render(
+        return handover.render(
+            self._renderer,
             enrollment.hostname,
             self._identity.get_attributes(
                 enrollment.hostname, None if derived is None else derived.otp

@@ -36,7 +36,8 @@ class Injector(abc.ABC):
 
     #: A one-way injector carries the token, and the CSR goes over https.
     direction: ClassVar[Direction]
-    #: Whether policy may let a private key travel this way.
+    #: Whether policy may let a private key travel this way. Where it may
+    #: not, :mod:`novajoin.bootstrap.handover` gives the injector none.
     may_carry_key: ClassVar[bool] = False
 
     def __init__(self, settings: Any) -> None:
