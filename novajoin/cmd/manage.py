@@ -162,36 +162,72 @@ def _list_checkin_keys(assembly: parts.Assembly) -> list[list[str]]:
 def keys_rotate(
     assembly: parts.Assembly, arguments: argparse.Namespace
 ) -> None:
-    """Promote the staged key of a kind and stage a new one."""
+    """Promote the staged key of a kind and stage a new one.
+
+    Done again while the processes have not had the time to report what is
+    staged, it does nothing. Later it fails: the key does not get to a host.
+    """
     now = assembly.clock()
     since = now - datetime.timedelta(seconds=_SEEN)
     kind = arguments.kind
-    reported = assembly.database.read(
-        lambda tx: processes.list_keys(tx, kind, since)
-    )
-    if kind == repository.CREDENTIAL:
-        rotation = assembly.keys.rotate(
-            kind,
-            reported=reported,
-            in_use=assembly.database.read(enrollments.list_key_ids),
-        )
-    else:
-        rotation = _get_embedded_ca(assembly).rotate(
-            kind,
-            reported=reported,
-            in_use=assembly.database.read(
-                lambda tx: (
-                    certificates.list_issuers(tx, now)
-                    | service_certificates.list_issuers(tx, now)
-                )
-            ),
-        )
+    try:
+        rotation = _rotate(assembly, kind, now, since)
+    except exceptions.Conflict as exc:
+        if not _has_staged_since(assembly, kind, since):
+            raise
+        print('promoted: none')
+        print(exc.message)
+        return
     print('promoted: %s' % (rotation.promoted or 'none; rotate again later'))
     print('staged:   %s' % (rotation.staged or 'none'))
     for key_id in rotation.removed:
         print('removed:  %s' % key_id)
     for key_id in rotation.kept:
         print('kept:     %s' % key_id)
+
+
+def _rotate(
+    assembly: parts.Assembly,
+    kind: str,
+    now: datetime.datetime,
+    since: datetime.datetime,
+) -> repository.Rotation:
+    reported = assembly.database.read(
+        lambda tx: processes.list_keys(tx, kind, since)
+    )
+    if kind == repository.CREDENTIAL:
+        return assembly.keys.rotate(
+            kind,
+            reported=reported,
+            in_use=assembly.database.read(enrollments.list_key_ids),
+        )
+    return _get_embedded_ca(assembly).rotate(
+        kind,
+        reported=reported,
+        in_use=assembly.database.read(
+            lambda tx: (
+                certificates.list_issuers(tx, now)
+                | service_certificates.list_issuers(tx, now)
+            )
+        ),
+    )
+
+
+def _has_staged_since(
+    assembly: parts.Assembly, kind: str, since: datetime.datetime
+) -> bool:
+    """Tell whether the staged key of a kind was made after a time."""
+    if kind == repository.CREDENTIAL:
+        return any(
+            entry.created_at > since
+            for entry in assembly.keys.list(kind)
+            if entry.state is repository.KeyState.STAGED
+        )
+    return any(
+        authority.created_at > since
+        for authority in assembly.keys.authorities.list(kind)
+        if authority.state is authorities.AuthorityState.STAGED
+    )
 
 
 def _get_embedded_ca(assembly: parts.Assembly) -> ca_embedded.EmbeddedCA:

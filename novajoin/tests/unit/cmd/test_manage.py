@@ -12,6 +12,7 @@
 import contextlib
 import io
 import json
+import os
 import stat
 import uuid
 
@@ -79,13 +80,37 @@ class ManageTest(base.TestCase):
         self.run_command('db', 'sync')
         self.run_command('keys', 'setup')
         self._report('elsewhere', ['0123456789abcdef'])
+        before = self._list_key_files()
+        status, out, err = self.run_command('keys', 'rotate')
+        self.assertEqual(0, status, err)
+        self.assertIn('promoted: none', out)
+        self.assertIn('not yet known to 1 of 1', out)
+        # It has had two minutes by now: the key does not get there.
+        self._make_older('credential/0')
         status, out, err = self.run_command('keys', 'rotate')
         self.assertEqual(1, status)
+        self.assertEqual('', out)
         self.assertEqual(1, len(err.splitlines()), err)
+        self.assertEqual(before, self._list_key_files())
         self._report('elsewhere', self._get_key_ids())
         status, out, err = self.run_command('keys', 'rotate')
         self.assertEqual(0, status, err)
         self.assertIn('promoted', out)
+
+    def test_rotation_is_idempotent(self):
+        """Two in a row are one, as long as a process is running."""
+        self.run_command('db', 'sync')
+        self.run_command('keys', 'setup')
+        self._report('elsewhere', self._get_key_ids())
+        status, out, err = self.run_command('keys', 'rotate')
+        self.assertEqual(0, status, err)
+        self.assertNotIn('promoted: none', out)
+        before = self._list_key_files()
+        for _ in range(2):
+            status, out, err = self.run_command('keys', 'rotate')
+            self.assertEqual(0, status, err)
+            self.assertIn('promoted: none', out)
+            self.assertEqual(before, self._list_key_files())
 
     def test_rotation_of_an_intermediate_mends_the_configuration(self):
         """What the start-up check says to run helps."""
@@ -118,7 +143,12 @@ class ManageTest(base.TestCase):
         running.report()
         _, out, err = self.run_command('keys', 'rotate', 'ca/instance')
         self.assertIn('promoted: none', out, err)
-        status, _, err = self.run_command('keys', 'rotate', 'ca/instance')
+        status, out, err = self.run_command('keys', 'rotate', 'ca/instance')
+        self.assertEqual(0, status, err)
+        self.assertIn('promoted: none', out)
+        self.assertIn('not yet known', out)
+        self._make_older('ca/instance/*/certificate.pem')
+        status, out, err = self.run_command('keys', 'rotate', 'ca/instance')
         self.assertEqual(1, status)
         self.assertIn('not yet known', err)
         running.report()
@@ -158,6 +188,17 @@ class ManageTest(base.TestCase):
                 self.parts.clock(),
             )
         )
+
+    def _list_key_files(self):
+        folder = self.directory / 'state' / 'keys' / 'credential'
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def _make_older(self, pattern):
+        paths = list((self.directory / 'state' / 'keys').glob(pattern))
+        self.assertNotEqual([], paths)
+        for path in paths:
+            made = path.stat().st_mtime - 121
+            os.utime(path, (made, made))
 
     def _get_key_ids(self):
         return sorted(self.parts.keys.get_ids(repository.CREDENTIAL))
