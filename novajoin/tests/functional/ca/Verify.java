@@ -16,7 +16,9 @@ import java.io.FileInputStream;
 import java.io.InputStream;
 import java.security.cert.CertPathValidator;
 import java.security.cert.CertPathValidatorException;
+import java.security.cert.CertStore;
 import java.security.cert.CertificateFactory;
+import java.security.cert.CollectionCertStoreParameters;
 import java.security.cert.PKIXParameters;
 import java.security.cert.TrustAnchor;
 import java.security.cert.X509Certificate;
@@ -25,11 +27,14 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * Validates paths as the JDK does: {@code java Verify.java (ROOT CHAIN)...}.
- * Says "valid", or why not, in one line for each.
+ * Validates paths as the JDK does:
+ * {@code java Verify.java (ROOT CHAIN CRLS)...}. An empty file of CRLs means
+ * that revocation is not looked at. Says "valid", or why not, in one line for
+ * each.
  */
 public final class Verify {
-    private static void validate(String root, String chain) throws Exception {
+    private static void validate(String root, String chain, String crls)
+            throws Exception {
         CertificateFactory factory = CertificateFactory.getInstance("X.509");
         List<X509Certificate> path = new ArrayList<>();
         try (InputStream in = new FileInputStream(chain)) {
@@ -42,15 +47,23 @@ public final class Verify {
         }
         PKIXParameters parameters =
             new PKIXParameters(Set.of(new TrustAnchor(anchor, null)));
-        parameters.setRevocationEnabled(false);
+        try (InputStream in = new FileInputStream(crls)) {
+            boolean isEnabled = in.available() > 0;
+            parameters.setRevocationEnabled(isEnabled);
+            if (isEnabled) {
+                parameters.addCertStore(CertStore.getInstance("Collection",
+                    new CollectionCertStoreParameters(
+                        factory.generateCRLs(in))));
+            }
+        }
         CertPathValidator.getInstance("PKIX")
             .validate(factory.generateCertPath(path), parameters);
     }
 
     public static void main(String[] arguments) throws Exception {
-        for (int i = 0; i < arguments.length; i += 2) {
+        for (int i = 0; i < arguments.length; i += 3) {
             try {
-                validate(arguments[i], arguments[i + 1]);
+                validate(arguments[i], arguments[i + 1], arguments[i + 2]);
                 System.out.println("valid");
             } catch (CertPathValidatorException fault) {
                 System.out.println(fault.getMessage());

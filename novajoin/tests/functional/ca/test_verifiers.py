@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 import testscenarios
 
 from novajoin.ca import constraints
+from novajoin.keys import authorities
 from novajoin.tests import base
 from novajoin.tests.contract import ca as contract
 from novajoin.tests.unit.ca import requests
@@ -57,15 +58,37 @@ def write(path, *certificates):
     return path
 
 
-def verify_with_gnutls(path, root, issuer, leaf):
+def write_crls(path, crls):
+    """Write CRLs as PEM, and return the path."""
+    path.write_bytes(
+        b''.join(
+            x509.load_der_x509_crl(der).public_bytes(
+                serialization.Encoding.PEM
+            )
+            for der in crls
+        )
+    )
+    return path
+
+
+def verify_with_openssl(path, root, issuer, leaf, *crls):
+    options = ['-crl_check_all'] if crls else []
+    return contract.verify(root, [issuer], leaf, *options, crls=crls)
+
+
+def verify_with_gnutls(path, root, issuer, leaf, *crls):
+    options = []
+    if crls:
+        options += ['--load-crl', write_crls(path / 'crls.pem', crls)]
     return run(
         *('certtool', '--verify'),
         *('--load-ca-certificate', write(path / 'root.pem', root)),
         *('--infile', write(path / 'chain.pem', leaf, issuer)),
+        *options,
     )
 
 
-def verify_with_nss(path, root, issuer, leaf):
+def verify_with_nss(path, root, issuer, leaf, *crls):
     database = 'sql:%s' % path
     run('certutil', '-N', '-d', database, '--empty-password')
     for name, trust, der in (
@@ -77,6 +100,12 @@ def verify_with_nss(path, root, issuer, leaf):
             *('certutil', '-A', '-d', database, '-n', name, '-t', trust),
             *('-a', '-i', write(path / (name + '.pem'), der)),
         )
+        if added.returncode:
+            raise AssertionError(added.stderr)
+    for number, der in enumerate(crls):
+        crl = path / ('%d.crl' % number)
+        crl.write_bytes(der)
+        added = run('crlutil', '-I', '-d', database, '-i', crl)
         if added.returncode:
             raise AssertionError(added.stderr)
     return run('certutil', '-V', '-d', database, '-n', 'leaf', '-u', 'V')
@@ -101,10 +130,11 @@ def one_by_one(verify):
 def verify_with_java(path, chains):
     """Verify many chains with one run of the JDK."""
     arguments = []
-    for number, (root, issuer, leaf) in enumerate(chains):
+    for number, (root, issuer, leaf, *crls) in enumerate(chains):
         arguments += [
             write(path / ('root%d.pem' % number), root),
             write(path / ('chain%d.pem' % number), leaf, issuer),
+            write_crls(path / ('crls%d.pem' % number), crls),
         ]
     result = run('java', SOURCE, *arguments)
     if result.returncode:
@@ -196,3 +226,81 @@ class TestCertificates(testscenarios.WithScenarios, base.TestCase):
                 path / ('keys%d' % number), frozenset(checkin)
             )
         self.assertEqual([None] * 8, self.verify_all(path, chains))
+
+
+class TestCrls(testscenarios.WithScenarios, base.TestCase):
+    """What is published is enough to see every revocation there is."""
+
+    scenarios = [
+        (
+            'OpenSSL',
+            {'verify_all': staticmethod(one_by_one(verify_with_openssl))},
+        ),
+        *VERIFIERS,
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.make_directory()
+        self.crls = stores.MemoryCrls()
+        self.ca = stores.make_ca(
+            self.path / 'keys',
+            self.crls,
+            crl_url='http://127.0.0.1:1/',
+        )
+        self.chain = self.ca.get_chain()
+        request = requests.make(
+            subject=[],
+            attributes=[
+                requests.extension_request(
+                    requests.san(requests.dns('join.example.com'))
+                )
+            ],
+        )
+        self.service = self.ca.issue_service(
+            request, stores.CONSTRAINTS.checkin, contract.get_now()
+        )
+        self.instance = self.ca.issue(
+            contract.CABackendContract().make_order()
+        )
+
+    def verify(self):
+        """Publish, and tell of service and instance what is wrong."""
+        # NSS takes a CRL in place of an older one only.
+        self.ca.publish_crl(contract.get_now(), force=True)
+        self.ca.publish_other_crls(contract.get_now(), force=True)
+        directory = self.path / str(len(list(self.path.iterdir())))
+        directory.mkdir()
+        chains = [
+            (
+                self.chain.root.der,
+                issuer.der,
+                issued.der,
+                self.ca.find_crl(self.chain.root.id).der,
+                self.ca.find_crl(issuer.id).der,
+            )
+            for issuer, issued in (
+                (self.chain.service, self.service),
+                (self.chain.instance, self.instance),
+            )
+        ]
+        return self.verify_all(directory, chains)
+
+    def test_nothing_is_revoked(self):
+        self.assertEqual([None, None], self.verify())
+
+    def test_certificates(self):
+        for issued in (self.service, self.instance):
+            self.crls.revoke(issued, 'keyCompromise', contract.get_now())
+        for fault in self.verify():
+            self.assertIn('revoked', str(fault).lower())
+
+    def test_intermediates(self):
+        """Put there as ``novajoin-manage keys compromise`` does it."""
+        self.ca.compromise(authorities.SERVICE, self.chain.service.id)
+        service, instance = self.verify()
+        self.assertIn('revoked', str(service).lower())
+        self.assertIsNone(instance)
+        self.ca.compromise(authorities.INSTANCE, self.chain.instance.id)
+        for fault in self.verify():
+            self.assertIn('revoked', str(fault).lower())
