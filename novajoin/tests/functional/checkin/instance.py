@@ -53,6 +53,14 @@ def run(*command: str, data: bytes | None = None) -> bytes:
         ) from None
 
 
+def find_id(certificate: pathlib.Path) -> str:
+    """Return the id of a CA, or of a key of check-in: of its SHA-256."""
+    key = run('openssl', 'x509', '-noout', '-pubkey', '-in', str(certificate))
+    der = run('openssl', 'pkey', '-pubin', '-outform', 'DER', data=key)
+    digest = run('openssl', 'dgst', '-sha256', '-r', data=der)
+    return digest.decode()[:16]
+
+
 class Instance:
     """Reads its payload and does by hand what it says.
 

@@ -272,7 +272,7 @@ class TestCertified(CheckinTestCase):
             self.assertEqual(
                 (403, 'certificate_revoked'), (refused.status, refused.reason)
             )
-        ca = self.find_issuer(issuer)
+        ca = instances.find_id(issuer)
         crl = instance.directory / 'crl.der'
 
         def is_listed():
@@ -287,17 +287,6 @@ class TestCertified(CheckinTestCase):
             return serial in text.lower()
 
         self.assertTrue(wait_for(is_listed, 60))
-
-    def find_issuer(self, issuer):
-        """Return the id of a CA: of the SHA-256 of its key."""
-        key = instances.run(
-            *('openssl', 'x509', '-noout', '-pubkey', '-in', str(issuer))
-        )
-        der = instances.run(
-            'openssl', 'pkey', '-pubin', '-outform', 'DER', data=key
-        )
-        digest = instances.run('openssl', 'dgst', '-sha256', '-r', data=der)
-        return digest.decode()[:16]
 
 
 class TestSurface(CheckinTestCase):
