@@ -17,24 +17,28 @@ wires carry it: base64, hex, URL-encoded, JSON-escaped and reversed.
 
 import base64
 from collections.abc import Iterable
+from collections.abc import Mapping
 import json
 import os
 import pathlib
 import urllib.parse
 
+from cryptography.hazmat.primitives import serialization
 
-def get_forms(value: str) -> dict[str, bytes]:
+
+def get_forms(value: str | bytes) -> dict[str, bytes]:
     """Return the forms of a value, by name."""
-    raw = value.encode()
+    raw = value.encode() if isinstance(value, str) else value
     forms = {
         'raw': raw,
         'reversed': raw[::-1],
         'hex': raw.hex().encode(),
         'HEX': raw.hex().upper().encode(),
-        'url': urllib.parse.quote(value, safe='').encode(),
-        'json': json.dumps(value)[1:-1].encode(),
-        'utf-16': value.encode('utf-16-le'),
     }
+    if isinstance(value, str):
+        forms['url'] = urllib.parse.quote(value, safe='').encode()
+        forms['json'] = json.dumps(value)[1:-1].encode()
+        forms['utf-16'] = value.encode('utf-16-le')
     # Within a longer text that was encoded as a whole, a value stands at one
     # of three offsets; what is the same in all contexts is looked for.
     for offset in range(3):
@@ -45,13 +49,29 @@ def get_forms(value: str) -> dict[str, bytes]:
     return forms
 
 
+def read_private_key(path: pathlib.Path) -> dict[str, str | bytes]:
+    """Return what is secret in a file with the private key of a curve.
+
+    :param path: PEM, PKCS#8; certificates may follow
+    :returns: the secret number, and the line of the PEM that has it
+    """
+    text = path.read_text()
+    key = serialization.load_pem_private_key(text.encode(), None)
+    number = key.private_numbers().private_value
+    begin = text.index('PRIVATE KEY-----\n')
+    return {
+        'number of %s' % path: number.to_bytes((key.key_size + 7) // 8),
+        'first line of %s' % path: text[begin:].splitlines()[1],
+    }
+
+
 class LeakScan:
     """Look for secrets.
 
     :param secrets: the values, by what they are
     """
 
-    def __init__(self, secrets: dict[str, str]) -> None:
+    def __init__(self, secrets: Mapping[str, str | bytes]) -> None:
         self._needles = [
             (name, form, needle)
             for name, value in secrets.items()

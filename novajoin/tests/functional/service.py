@@ -64,9 +64,11 @@ class Service(fixtures.Fixture):
         self.state_path = directory / 'state'
         self.conf_path = directory / 'join.conf'
         self.log_path = directory / 'logs'
+        self.temporary_path = directory / 'tmp'
 
     def _setUp(self) -> None:
         self.log_path.mkdir(exist_ok=True)
+        self.temporary_path.mkdir(exist_ok=True)
         self.write_conf(self._options)
         self._processes = processes.Processes(
             self.directory / 'processes.json', self.log_path
@@ -118,6 +120,7 @@ class Service(fixtures.Fixture):
             **os.environ,
             'NO_PROXY': '*',
             'PYTHONDONTWRITEBYTECODE': '1',
+            'TMPDIR': str(self.temporary_path),
         }
         for name in programs:
             self._processes.start(

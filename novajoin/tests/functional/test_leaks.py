@@ -13,11 +13,16 @@
 
 import base64
 import json
-import pathlib
 
+from novajoin.db import engine
+from novajoin.db import enrollments
+from novajoin.enrollment import credential
+from novajoin.keys import repository
 from novajoin.tests import base
+from novajoin.tests.functional import hostile
 from novajoin.tests.functional import leaks
 from novajoin.tests.functional import service
+from novajoin.tests.functional.checkin import instance as instances
 
 
 class LeakTest(base.TestCase):
@@ -28,7 +33,18 @@ class LeakTest(base.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.service = self.useFixture(service.Service(self.make_directory()))
+        self.service = self.useFixture(
+            service.Service(
+                self.make_directory(),
+                {
+                    'api': {'max_page': '3'},
+                    'naming': {
+                        'domain': 'example.com',
+                        'reserved': 'ipa.example.com,join.example.com',
+                    },
+                },
+            )
+        )
 
     def _enroll(self):
         instance, status, answer = self.service.post()
@@ -39,12 +55,51 @@ class LeakTest(base.TestCase):
         document = json.loads(base64.b64decode(answer['bootstrap']['payload']))
         return instance, document['token'], drive, done
 
-    def _get_credential_keys(self):
-        directory = self.service.state_path / 'keys' / 'credential'
-        return {
+    def _get_keys(self):
+        """Every key of the service."""
+        keys = self.service.state_path / 'keys'
+        found = {
             'credential key %s' % path.name: path.read_text().strip()
-            for path in directory.iterdir()
+            for path in (keys / 'credential').iterdir()
         }
+        found |= {
+            name + ', raw': base64.urlsafe_b64decode(text)
+            for name, text in found.items()
+        }
+        for path in [*keys.rglob('key.pem'), self._own]:
+            found |= leaks.read_private_key(path)
+        return found
+
+    @property
+    def _own(self):
+        """The TLS key of the check-in service, and its certificates."""
+        return self.service.state_path / 'checkin' / 'certificate.pem'
+
+    def _derive(self, instance):
+        """The credential of an instance, as the service derives it."""
+        database = engine.Database(
+            'sqlite:///%s' % (self.service.state_path / 'novajoin.sqlite')
+        )
+        self.addCleanup(database.close)
+        row = database.read(lambda tx: enrollments.find(tx, instance))
+        keys = repository.Repository(self.service.state_path / 'keys')
+        return credential.derive(
+            keys.get(repository.CREDENTIAL, row.key_id).secret,
+            *(instance, row.epoch, row.generation, row.salt),
+        )
+
+    def _scan(self, secrets):
+        """Look at all that the service has and had, but for its keys."""
+        scan = leaks.LeakScan({**secrets, **self._get_keys()})
+        found = scan.scan_processes(self.service.get_pids())
+        return found + scan.scan_tree(
+            self.service.directory,
+            excluding=[
+                self.service.directory / 'drives',
+                self.service.state_path / 'keys',
+                self._own,
+            ],
+        )
 
     def test_nothing_leaks(self):
         instance, token, drive, done = self._enroll()
@@ -77,24 +132,69 @@ class LeakTest(base.TestCase):
             'join token': token,
             # Without its prefix: another spelling would be as good.
             'token body': token[5:],
-            'guest key': _read_key(state / 'current' / 'key.pem'),
-            **self._get_credential_keys(),
+            **leaks.read_private_key(state / 'current' / 'key.pem'),
         }
+        found = self._scan(secrets)
         scan = leaks.LeakScan(secrets)
-        found = scan.scan_processes(self.service.get_pids())
-        found += scan.scan_tree(
-            self.service.directory,
-            excluding=[
-                self.service.directory / 'drives',
-                self.service.state_path / 'keys',
-            ],
-        )
         for output in (done, refused):
             found += scan.scan_bytes(
                 'output of the guest',
                 (output.stdout + output.stderr).encode(),
             )
         self.assertEqual([], found)
+
+    def _make_instance(self):
+        instance, status, answer = self.service.post()
+        self.assertEqual(200, status, answer)
+        self.service.wait_for_state(instance, 'offered')
+        return instances.Instance(self.service, self.make_directory(), answer)
+
+    def test_bad_input(self):
+        """EM15: nor does what is refused, whatever it carries."""
+        sent = hostile.make_secrets()
+        sender = hostile.Sender(self.service, sent)
+        instance = self._make_instance()
+        key = instance.make_key()
+        derived = self._derive(instance.uuid)
+        self.assertEqual(instance.token, derived.token.reveal())
+        sender.send_posts()
+        sender.send_hostnames()
+        sender.send_queries()
+        sender.send_requests(instance, key)
+        sender.send_streams(instance)
+        # All that did not use the token up.
+        answer = instance.enroll(instance.make_csr(key))
+        self.assertEqual(200, answer.status, answer)
+        leaf, _ = instance.write_certificates(answer)
+        sender.send_receipts(instance, key, leaf)
+        self.assertEqual({}, sender.unexpected)
+        secrets = {
+            **sent,
+            'join token': instance.token,
+            'token body': instance.token[5:],
+            'one-time password': derived.otp.reveal(),
+            **leaks.read_private_key(key),
+        }
+        found = self._scan(secrets)
+        scan = leaks.LeakScan(secrets)
+        for name, content in sender.answers.items():
+            found += scan.scan_bytes('answer to ' + name, content)
+        self.assertEqual([], found)
+
+    def test_hidden_in_what_is_asked_for(self):
+        """What a tenant adds to a post that is in order is not kept."""
+        sent = hostile.make_secrets()
+        text = '\n'.join(sent.values())
+        instance, status, answer = self.service.post(
+            **{
+                'metadata': {'ipa_enroll': 'True', 'admin_pass': text},
+                'user-data': base64.b64encode(text.encode()).decode(),
+                'admin_pass': text,
+            }
+        )
+        self.assertEqual(200, status, answer)
+        self.service.wait_for_state(instance, 'offered')
+        self.assertEqual([], self._scan(sent))
 
     def test_the_scan_finds(self):
         directory = self.make_directory()
@@ -109,13 +209,9 @@ class LeakTest(base.TestCase):
             )
         ):
             (directory / str(number)).write_bytes(content)
-        found = leaks.LeakScan({'token': token}).scan_tree(directory)
-        self.assertEqual(
-            {str(directory / str(number)) for number in range(5)},
-            {line.split(':')[0] for line in found},
-        )
-
-
-def _read_key(path: pathlib.Path) -> str:
-    """Return the first line of a PEM body: it has the secret number."""
-    return path.read_text().splitlines()[1]
+        for value in (token, token.encode()):
+            found = leaks.LeakScan({'token': value}).scan_tree(directory)
+            self.assertEqual(
+                {str(directory / str(number)) for number in range(5)},
+                {line.split(':')[0] for line in found},
+            )

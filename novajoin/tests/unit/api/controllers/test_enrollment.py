@@ -22,6 +22,26 @@ from novajoin.tests.unit.api import base
 
 URL = '/v1/enrollments/' + base.INSTANCE
 
+#: Queries of a list that are refused, with words of the message; a page has
+#: three rows at most.
+BAD_QUERIES = (
+    ('limit=0', 'limit has to be a whole number'),
+    ('limit=-1', 'limit has to be a whole number'),
+    ('limit=4', 'limit may be 3 at most'),
+    ('limit=9999999', 'limit may be 3 at most'),
+    ('limit=' + '9' * 5000, 'limit may be 3 at most'),
+    ('limit=1&limit=2', 'limit'),
+    ('limit=%EF%BC%91', 'limit has to be'),
+    ('state=happy', 'state has to be one of pending, offered'),
+    ('marker=x', 'marker has to be a uuid'),
+    ('marker=%s%%0A' % base.INSTANCE, 'marker has to be a uuid'),
+    ('project_id=a/b', 'project_id has to be the id of a project'),
+    ('hostname=', 'hostname has to be a host name'),
+    ('hostname=a%00', 'hostname has to be a host name'),
+    ('hostname=%F0%9F%98%80', 'hostname has to be a host name'),
+    ('color=blue', "has the unknown key 'color'"),
+)
+
 
 class TestShow(base.ApiTestCase):
     def test_show(self):
@@ -141,23 +161,7 @@ class TestList(base.ApiTestCase):
         )
 
     def test_bad_queries(self):
-        for query, words in (
-            ('limit=0', 'limit has to be a whole number'),
-            ('limit=-1', 'limit has to be a whole number'),
-            ('limit=4', 'limit may be 3 at most'),
-            ('limit=9999999', 'limit may be 3 at most'),
-            ('limit=' + '9' * 5000, 'limit may be 3 at most'),
-            ('limit=1&limit=2', 'limit'),
-            ('limit=%EF%BC%91', 'limit has to be'),
-            ('state=happy', 'state has to be one of pending, offered'),
-            ('marker=x', 'marker has to be a uuid'),
-            ('marker=%s%%0A' % base.INSTANCE, 'marker has to be a uuid'),
-            ('project_id=a/b', 'project_id has to be the id of a project'),
-            ('hostname=', 'hostname has to be a host name'),
-            ('hostname=a%00', 'hostname has to be a host name'),
-            ('hostname=%F0%9F%98%80', 'hostname has to be a host name'),
-            ('color=blue', "has the unknown key 'color'"),
-        ):
+        for query, words in BAD_QUERIES:
             response = self.app.get('/v1/enrollments?' + query, status='*')
             message = self.assert_error(response, 400, 'bad_request')
             self.assertIn(words, message)
