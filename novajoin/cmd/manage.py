@@ -264,14 +264,15 @@ def keys_compromise(
     if kind is not None:
         _compromise_authority(assembly, kind, key_id)
         return
-    hosts = assembly.service_certificates.compromise(key_id)
+    request_id = 'req-%s' % uuid.uuid4()
+    hosts = assembly.service_certificates.compromise(key_id, request_id)
     if hosts:
         print(
             'The certificate of the check-in service on %s is revoked; it '
             'gets another one by itself.' % ', '.join(hosts)
         )
         return
-    _compromise_credential(assembly, key_id)
+    _compromise_credential(assembly, key_id, request_id)
 
 
 def _compromise_authority(
@@ -286,9 +287,10 @@ def _compromise_authority(
     )
 
 
-def _compromise_credential(assembly: parts.Assembly, key_id: str) -> None:
+def _compromise_credential(
+    assembly: parts.Assembly, key_id: str, request_id: str
+) -> None:
     assembly.keys.retire(repository.CREDENTIAL, key_id)
-    request_id = 'req-%s' % uuid.uuid4()
     dead = assembly.operations.compromise(key_id, request_id)
     print(
         'The key %s is used for nothing new. %d open credentials are dead; '

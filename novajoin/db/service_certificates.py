@@ -120,21 +120,25 @@ def list_issuers(
     return frozenset(tx.execute(query).scalars())
 
 
+def list_hosts(tx: engine.Transaction, key_id: str) -> list[str]:
+    """Return the hosts that have, or had, a certificate of a key."""
+    query = sa.select(_T.c.host).where(_T.c.key_id == key_id).distinct()
+    return sorted(tx.execute(query).scalars())
+
+
 def revoke(
     tx: engine.Transaction, key_id: str, now: datetime.datetime
-) -> list[str]:
+) -> bool:
     """Revoke the certificates of a key that has leaked.
 
-    :returns: the hosts that have one, also where it was revoked before
+    :returns: whether there was one that was not revoked before
     """
-    is_of_key = _T.c.key_id == key_id
-    tx.execute(
+    result = tx.execute(
         sa.update(_T)
-        .where(is_of_key, _T.c.revoked_at.is_(None))
+        .where(_T.c.key_id == key_id, _T.c.revoked_at.is_(None))
         .values(revoked_at=now)
     )
-    query = sa.select(_T.c.host).where(is_of_key).distinct()
-    return sorted(tx.execute(query).scalars())
+    return result.rowcount > 0
 
 
 def is_revoked(tx: engine.Transaction, serial: str) -> bool:

@@ -20,6 +20,7 @@ from novajoin import models
 from novajoin.db import certificates
 from novajoin.db import crls
 from novajoin.db import engine
+from novajoin.db import events
 from novajoin.db import hosts
 from novajoin.db import revoked_authorities
 from novajoin.db import service_certificates
@@ -106,7 +107,19 @@ class CAStore:
 
     def revoke_authority(self, authority: models.RevokedAuthority) -> None:
         """Revoke an intermediate; idempotent."""
-        with contextlib.suppress(engine.DuplicateRow):
-            self._database.write(
-                lambda tx: revoked_authorities.insert(tx, authority)
+
+        def revoke(tx: engine.Transaction) -> None:
+            revoked_authorities.insert(tx, authority)
+            events.insert(
+                tx,
+                'authority.revoked',
+                authority.revoked_at,
+                detail={
+                    'authority': authority.id,
+                    'issuer': authority.issuer,
+                    'serial': authority.serial,
+                },
             )
+
+        with contextlib.suppress(engine.DuplicateRow):
+            self._database.write(revoke)

@@ -28,6 +28,7 @@ from novajoin import exceptions
 from novajoin import models
 from novajoin.ca import base as ca_base
 from novajoin.db import engine
+from novajoin.db import events
 from novajoin.db import service_certificates
 
 LOG = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class ServiceCertificates:
             lambda tx: service_certificates.list_valid(tx, now)
         )
 
-    def compromise(self, key_id: str) -> list[str]:
+    def compromise(self, key_id: str, request_id: str) -> list[str]:
         """Revoke the certificates of a check-in key that has leaked.
 
         Its processes notice, and ask for another one with a new key.
@@ -83,9 +84,20 @@ class ServiceCertificates:
         :raises DatabaseUnavailable: try again
         """
         now = self._clock()
-        return self._db.write(
-            lambda tx: service_certificates.revoke(tx, key_id, now)
-        )
+
+        def revoke(tx: engine.Transaction) -> list[str]:
+            hosts = service_certificates.list_hosts(tx, key_id)
+            if service_certificates.revoke(tx, key_id, now):
+                events.insert(
+                    tx,
+                    'service_certificate.revoked',
+                    now,
+                    request_id=request_id,
+                    detail={'key': key_id, 'hosts': hosts},
+                )
+            return hosts
+
+        return self._db.write(revoke)
 
     def is_revoked(self, serial: str) -> bool:
         """Tell whether a certificate of the check-in service is revoked.

@@ -341,10 +341,13 @@ class ServiceCertificatesTestCase(Case):
         self.answer(b'one')
         self.assertEqual([], self.store.list_revoked(self.ISSUER, self.now))
         revoke = service_certificates.revoke
-        self.assertEqual([], self.write(revoke, 'c' * 16, self.now))
+        self.assertFalse(self.write(revoke, 'c' * 16, self.now))
         self.assertFalse(self.read(service_certificates.is_revoked, 'abc'))
-        for at in (self.now, self.now + SECOND):
-            self.assertEqual(['host'], self.write(revoke, self.KEY, at))
+        self.assertTrue(self.write(revoke, self.KEY, self.now))
+        self.assertFalse(self.write(revoke, self.KEY, self.now + SECOND))
+        self.assertEqual(
+            ['host'], self.read(service_certificates.list_hosts, self.KEY)
+        )
         self.assertTrue(self.read(service_certificates.is_revoked, 'abc'))
         self.assertFalse(self.read(service_certificates.is_revoked, 'abd'))
         self.assertEqual(
@@ -378,6 +381,9 @@ class ServiceCertificatesTestCase(Case):
             self.store.list_revoked(root, self.now),
         )
         self.assertEqual([], self.store.list_revoked(root, self.not_after))
+        (event,) = self.world.list_events()
+        self.assertEqual('authority.revoked', event.kind)
+        self.assertEqual(self.ISSUER, event.detail['authority'])
         self.assertEqual([], self.store.list_revoked(self.ISSUER, self.now))
 
 

@@ -119,10 +119,22 @@ class ServiceCertificatesTestCase(world.TestCase):
         first, second = self.requests.list_valid()
         self.assertRegex(first.key_id, '^[0-9a-f]{16}$')
         self.assertNotEqual(first.key_id, second.key_id)
-        self.assertEqual(['host1'], self.requests.compromise(first.key_id))
+        for _ in range(2):
+            self.assertEqual(
+                ['host1'], self.requests.compromise(first.key_id, 'req-1')
+            )
         self.assertTrue(self.requests.is_revoked('a'))
         self.assertFalse(self.requests.is_revoked('b'))
-        self.assertEqual([], self.requests.compromise('f' * 16))
+        self.assertEqual([], self.requests.compromise('f' * 16, 'req-2'))
+        (event,) = self.world.list_events()
+        self.assertEqual(
+            (
+                'service_certificate.revoked',
+                'req-1',
+                {'key': first.key_id, 'hosts': ['host1']},
+            ),
+            (event.kind, event.request_id, event.detail),
+        )
 
     def test_unknown(self):
         self.assertIsNone(self.requests.find(world.make_uuid()))
