@@ -116,12 +116,12 @@ cut off for longer than a day. Default: one day.
         min=1,
         max=3650,
         help="""
-Days from a CRL of the root to its nextUpdate. It holds intermediates whose keys
-have leaked. A new one is signed when half of it is over, as long as the root's
-key is in the key repository, and with each ``novajoin-manage keys rotate
-ca/service``, ``ca/instance`` and ``keys compromise``. While the key is offline
-it has to last from one of these to the next; ``novajoin-status`` warns when a
-quarter is left. Default: one year.
+Days from a CRL of the root to its nextUpdate. It holds intermediates whose
+keys have leaked. A new one is signed when half of it is over, as long as the
+root's key is in the key repository, and with each ``novajoin-manage keys
+rotate ca/service``, ``ca/instance`` and ``keys compromise``. While the key is
+offline it has to last from one of these to the next; ``novajoin-status`` warns
+when a quarter is left. Default: one year.
 """,
     ),
     cfg.ListOpt(
