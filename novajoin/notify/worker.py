@@ -62,8 +62,8 @@ class Services:
     :ivar sign_service_certificates: signs the requests of check-in
         processes; returns how many
     :ivar list_keys: returns the key ids of this process by kind
-    :ivar publish_crl: publishes a CRL where one is due, or None when that is
-        not for novajoin to do
+    :ivar publish_crl: publishes CRLs where they are due, or None when that
+        is not for novajoin to do
     :ivar close: closes connections
     """
 
