@@ -443,12 +443,11 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         """Return where certificates of a CA point to, by the settings."""
         if authority.id not in self._pointers:
             made: list[x509.ExtensionType] = []
-            if self.settings.crl_url:
-                made.append(
-                    pointers.make_crl_pointer(
-                        self.settings.crl_url, authority.id
-                    )
-                )
+            url = self.settings.crl_url
+            if authority.kind == hierarchy.SERVICE:
+                url = pointers.find_service_url(url)
+            if url:
+                made.append(pointers.make_crl_pointer(url, authority.id))
             # There is one URL, and it is of the instance intermediate.
             if (
                 self.settings.issuer_url

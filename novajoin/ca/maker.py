@@ -129,10 +129,11 @@ class Maker:
             ),
             (root.key_identifier, False),
         ]
-        if self._settings.crl_url:
-            pointer = pointers.make_crl_pointer(
-                self._settings.crl_url, root.id
-            )
+        url = self._settings.crl_url
+        if kind == authorities.SERVICE:
+            url = pointers.find_service_url(url)
+        if url:
+            pointer = pointers.make_crl_pointer(url, root.id)
             extensions.append((pointer, False))
         certificate = self._sign(
             key.public_key(),

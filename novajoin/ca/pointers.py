@@ -34,6 +34,19 @@ def make_crl_pointer(url: str, issuer: str) -> x509.CRLDistributionPoints:
     )
 
 
+def find_service_url(url: str | None) -> str | None:
+    """Return where CRLs for the chain of the check-in service are fetched.
+
+    None for ``https``: whoever fetches over TLS verifies a certificate of that
+    chain first, for which it needs the CRL (RFC 5280 section 8).
+
+    :param url: ``[ca_embedded] crl_url``
+    """
+    if url is None or url.lower().startswith('https:'):
+        return None
+    return url
+
+
 def make_issuer_pointer(url: str) -> x509.AuthorityInformationAccess:
     """Return the extension that names a CA's certificate (4.2.2.1).
 

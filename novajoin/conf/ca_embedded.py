@@ -154,7 +154,10 @@ Where those who verify certificates fetch CRLs: the URL before
 verifies the instances looks for a CRL distribution point; the address has to
 serve what ``novajoin-checkin`` serves below ``/crl/``. It is in certificates
 issued from then on, those of the check-in service and of new intermediates
-included. Default: certificates name none.
+included. Use ``http``, since a CRL is signed: with ``https`` the certificates
+of the check-in service and its intermediate name none, as it would take the
+CRL to verify the connection over which it is fetched. Default: certificates
+name none.
 """,
     ),
     cfg.URIOpt(

@@ -305,28 +305,61 @@ class TestOtherCrls(CrlTestCase):
             root.number + 1, self.ca.find_crl(self.chain.root.id).number
         )
 
-    def test_where_certificates_point_to(self):
-        """Intermediates to the root's CRL, when there is a URL."""
-        self.path = self.make_directory() / 'keys'
-        ca = self.make(crl_url='https://join.example.com:9998')
-        chain = ca.get_chain()
-        for record in (chain.service, chain.instance):
-            extension = self.load(record.der).extensions
-            pointer = extension.get_extension_for_class(
+    def find_pointer(self, der):
+        """Return the URL of the CRL that a certificate names, or None."""
+        try:
+            extension = self.load(der).extensions.get_extension_for_class(
                 x509.CRLDistributionPoints
             )
-            self.assertFalse(pointer.critical)
-            (point,) = pointer.value
-            self.assertEqual(
-                'https://join.example.com:9998/crl/%s.crl' % chain.root.id,
-                point.full_name[0].value,
+        except x509.ExtensionNotFound:
+            return None
+        self.assertFalse(extension.critical)
+        (point,) = extension.value
+        (name,) = point.full_name
+        return name.value
+
+    def get_pointers(self, url):
+        """Return the pointers of both intermediates and their issues."""
+        self.path = self.make_directory() / 'keys'
+        self.ca = self.make(crl_url=url)
+        self.chain = self.ca.get_chain()
+        self.assertIsNone(self.find_pointer(self.chain.root.der))
+        return [
+            self.find_pointer(each.der)
+            for each in (
+                self.chain.service,
+                self.issue_service(),
+                self.chain.instance,
+                self.ca.issue(self.make_order()),
             )
-        for record in (chain.root, self.chain.instance):
-            self.assertRaises(
-                x509.ExtensionNotFound,
-                self.load(record.der).extensions.get_extension_for_class,
-                x509.CRLDistributionPoints,
+        ]
+
+    def test_where_certificates_point_to(self):
+        pointers = self.get_pointers('http://pki.example.com')
+        root, service, instance = [
+            'http://pki.example.com/crl/%s.crl' % record.id
+            for record in (
+                self.chain.root,
+                self.chain.service,
+                self.chain.instance,
             )
+        ]
+        self.assertEqual([root, service, root, instance], pointers)
+        self.assertEqual([None] * 4, self.get_pointers(None))
+
+    def test_no_crl_is_needed_to_fetch_it(self):
+        """RFC 5280 8: no https in the chain of whom it is fetched from."""
+        pointers = self.get_pointers('https://join.example.com:9998/')
+        url = 'https://join.example.com:9998/crl/%s.crl'
+        self.assertEqual(
+            [
+                None,
+                None,
+                url % self.chain.root.id,
+                url % self.chain.instance.id,
+            ],
+            pointers,
+        )
 
 
 class TestRootOffline(CrlTestCase):
