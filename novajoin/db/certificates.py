@@ -13,6 +13,7 @@
 
 import dataclasses
 import datetime
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,26 +39,6 @@ _OF_KEY = (
     )
     .order_by(_T.c.generation.desc(), _T.c.created_at.desc())
     .limit(1)
-)
-_PUT_SIGNED = (
-    sa.update(_T)
-    .where(
-        _T.c.serial == sa.bindparam('old_serial'),
-        _T.c.der.is_(None),
-        _T.c.revoked_at.is_(None),
-    )
-    .values(
-        {
-            _T.c[name]: sa.bindparam('new_' + name, type_=_T.c[name].type)
-            for name in (
-                'serial',
-                'der',
-                'issuer',
-                'not_before',
-                'not_after',
-            )
-        }
-    )
 )
 _FIND = sa.select(_T).where(_T.c.serial == sa.bindparam('serial'))
 
@@ -124,26 +105,55 @@ def find_of_key(
     return None if row is None else _to_model(row)
 
 
+@functools.cache
+def _make_put_signed(names: tuple[str, ...]) -> sa.Update:
+    """Return the statement that sets some columns of an unsigned row."""
+    return (
+        sa.update(_T)
+        .where(
+            _T.c.serial == sa.bindparam('old_serial'),
+            _T.c.der.is_(None),
+            _T.c.revoked_at.is_(None),
+        )
+        .values(
+            {
+                _T.c[name]: sa.bindparam('new_' + name, type_=_T.c[name].type)
+                for name in names
+            }
+        )
+    )
+
+
 def put_signed(
     tx: engine.Transaction,
-    serial: str,
+    ordered: models.Certificate,
     issued: models.IssuedCertificate,
 ) -> bool:
     """Store the signed certificate, once.
 
-    :param serial: the serial that the row was made with
+    :param ordered: the row as it was made, unsigned
     :returns: whether this was the first; otherwise another one is stored,
         or the row was revoked before anything was
     """
+    values = {
+        'serial': '%x' % issued.serial,
+        'issuer': issued.issuer,
+        'not_before': issued.not_before,
+        'not_after': issued.not_after,
+    }
+    # Most CAs do as they were told. A column that is set is written to its
+    # indexes again, even with the same value.
+    changed = {
+        name: value
+        for name, value in values.items()
+        if value != getattr(ordered, name)
+    }
+    changed['der'] = issued.der
     result = tx.execute(
-        _PUT_SIGNED,
+        _make_put_signed(tuple(changed)),
         {
-            'old_serial': serial,
-            'new_serial': '%x' % issued.serial,
-            'new_der': issued.der,
-            'new_issuer': issued.issuer,
-            'new_not_before': issued.not_before,
-            'new_not_after': issued.not_after,
+            'old_serial': ordered.serial,
+            **{'new_' + name: value for name, value in changed.items()},
         },
     )
     return result.rowcount == 1

@@ -99,14 +99,23 @@ def _open_sqlite(url: sqlalchemy.URL) -> sqlalchemy.Engine:
         dbapi.execute('PRAGMA synchronous=FULL')
         dbapi.execute('PRAGMA foreign_keys=ON')
 
-    @event.listens_for(engine, 'begin')
-    def begin(connection: sqlalchemy.Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get('novajoin_writes'):
-            connection.exec_driver_sql('BEGIN IMMEDIATE')
-
     exc_filters.register_engine(engine)
     return engine
+
+
+def _begin_writing(transaction: Transaction) -> None:
+    """Take SQLite's only write lock now, not at the first write.
+
+    Past SQLAlchemy, which would do as much for it as for a statement.
+
+    :raises DatabaseUnavailable: somebody else does not give it back
+    """
+    dbapi: Any = transaction.connection.dbapi_connection
+    try:
+        dbapi.execute('BEGIN IMMEDIATE')
+    except sqlite3.Error as exc:
+        LOG.error('The database failed: %s', _describe(exc))
+        raise exceptions.DatabaseUnavailable from exc
 
 
 def _open(url: sqlalchemy.URL, options: dict[str, Any]) -> sqlalchemy.Engine:
@@ -161,11 +170,10 @@ class Database:
         # SQLite has one writer. Those that wait for it poll, sleeping longer
         # and longer; threads of one process wait in line instead.
         self._turn: contextlib.AbstractContextManager[object] = (
-            threading.Lock() if self.is_embedded else contextlib.nullcontext()
+            threading.RLock() if self.is_embedded else contextlib.nullcontext()
         )
         self._engine: sqlalchemy.Engine | None = None
         self._reader: sqlalchemy.Engine | None = None
-        self._writer: sqlalchemy.Engine | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -187,9 +195,6 @@ class Database:
                 if self.path is not None:
                     _make_private_file(self.path)
                 self._engine = _open(self.url, self._options)
-                self._writer = self._engine.execution_options(
-                    novajoin_writes=True
-                )
                 # SQLite has no BEGIN to spare; setting the level for each
                 # use would cost more than most reads.
                 self._reader = (
@@ -226,17 +231,28 @@ class Database:
         :raises DatabaseUnavailable: the database is away, or full
         """
         self.engine  # noqa: B018 opens it
-        assert self._writer is not None  # noqa: S101 for the type checker
         try:
             return self._run(self._begin, function)
         except exceptions.DatabaseUnavailable:
             self.has_failed = True
             raise
 
+    def take_turn(self) -> contextlib.AbstractContextManager[object]:
+        """Return what keeps other threads from writing meanwhile.
+
+        Around a few short steps that end with a write. On SQLite the thread
+        would wait in line for the write anyway; before that, threads that
+        fight for the interpreter at each statement use as much CPU for it
+        as for the statements. On a server it does nothing. It is no
+        transaction and protects nothing.
+        """
+        return self._turn
+
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sqlalchemy.Connection]:
-        assert self._writer is not None  # noqa: S101 for the type checker
-        with self._turn, self._writer.begin() as transaction:
+        with self._turn, self.engine.begin() as transaction:
+            if self.is_embedded:
+                _begin_writing(transaction)
             yield transaction
 
     def _run(
@@ -275,7 +291,7 @@ class Database:
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
-            self._engine = self._reader = self._writer = None
+            self._engine = self._reader = None
 
 
 def _describe(exc: BaseException) -> str:

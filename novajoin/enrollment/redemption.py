@@ -131,34 +131,9 @@ class Redemption:
         :raises KeyConflict: another key claimed it
         :raises NovajoinError: further rows of the table of EST answers
         """
-        enrollment = self.authenticate(instance, token)
-        self._check_state(enrollment, request_id)
-        matched = ca_csr.match(csr, self.get_template(enrollment))
-        if enrollment.state is State.PENDING:
-            return _LATER
-        if enrollment.state is State.OFFERED:
-            claimed = self._claim(enrollment, matched, request_id)
-            if claimed is not None:
-                return self._finish(claimed[0], claimed[1], request_id)
-            # Somebody else was here since the row was read.
-            enrollment = self.authenticate(instance, token)
-            self._check_state(enrollment, request_id)
-            if enrollment.public_key_sha256 is None:
-                return _LATER
-        if enrollment.public_key_sha256 != matched.public_key_sha256:
-            self._dispute(enrollment, request_id)
-            raise exceptions.KeyConflict
-        certificate = self._db.read(
-            lambda tx: certificates.find_of_key(
-                tx,
-                enrollment.instance,
-                enrollment.epoch,
-                matched.public_key_sha256,
-            )
-        )
-        if certificate is None:
-            raise exceptions.CertificateRevoked
-        return self._finish(enrollment, certificate, request_id)
+        with self._db.take_turn():
+            won = self._win(instance, token, csr, request_id)
+        return _LATER if won is None else self._finish(*won, request_id)
 
     def renew(self, peer: bytes, csr: bytes, request_id: str) -> Outcome:
         """Give the successor of a certificate.
@@ -298,6 +273,43 @@ class Redemption:
 
     # The claim.
 
+    def _win(
+        self, instance: str, token: str, csr: bytes, request_id: str
+    ) -> tuple[models.Enrollment, models.Certificate] | None:
+        """Let a key win the generation, or find that it has.
+
+        :returns: the row and its certificate, which may be unsigned; None
+            when a verdict is outstanding
+        """
+        enrollment = self.authenticate(instance, token)
+        self._check_state(enrollment, request_id)
+        matched = ca_csr.match(csr, self.get_template(enrollment))
+        if enrollment.state is State.PENDING:
+            return None
+        if enrollment.state is State.OFFERED:
+            claimed = self._claim(enrollment, matched, request_id)
+            if claimed is not None:
+                return claimed
+            # Somebody else was here since the row was read.
+            enrollment = self.authenticate(instance, token)
+            self._check_state(enrollment, request_id)
+            if enrollment.public_key_sha256 is None:
+                return None
+        if enrollment.public_key_sha256 != matched.public_key_sha256:
+            self._dispute(enrollment, request_id)
+            raise exceptions.KeyConflict
+        certificate = self._db.read(
+            lambda tx: certificates.find_of_key(
+                tx,
+                enrollment.instance,
+                enrollment.epoch,
+                matched.public_key_sha256,
+            )
+        )
+        if certificate is None:
+            raise exceptions.CertificateRevoked
+        return enrollment, certificate
+
     def _claim(
         self,
         enrollment: models.Enrollment,
@@ -312,7 +324,16 @@ class Redemption:
                 tx, enrollment, matched.public_key_sha256, now
             ):
                 return False
-            _bind_key(tx, enrollment, matched.public_key_sha256)
+            if enrollment.generation == 1:
+                # Nobody can have used it in this epoch.
+                certificates.insert_public_key(
+                    tx,
+                    matched.public_key_sha256,
+                    enrollment.instance,
+                    enrollment.epoch,
+                )
+            else:
+                _bind_key(tx, enrollment, matched.public_key_sha256)
             certificates.insert(tx, certificate)
             return True
 
@@ -478,7 +499,7 @@ class Redemption:
                 tx, enrollment, now, state=State.ENROLLED
             ):
                 return False
-            if not certificates.put_signed(tx, certificate.serial, issued):
+            if not certificates.put_signed(tx, certificate, issued):
                 if enrollment.state is State.CLAIMED:
                     # Nobody else can have signed it: it was revoked.
                     raise exceptions.CertificateRevoked

@@ -162,6 +162,7 @@ def upgrade() -> None:
         sa.Column('instance', sa.String(length=36), nullable=False),
         sa.Column('epoch', sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint('sha256', name=op.f('pk_public_keys')),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         'subdomains',

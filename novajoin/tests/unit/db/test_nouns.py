@@ -154,9 +154,8 @@ class CertificatesTestCase(Case):
         issued = models.IssuedCertificate(
             1, 'b' * 16, b'other', self.now, self.now
         )
-        self.assertFalse(
-            self.write(certificates.put_signed, self.serial, issued)
-        )
+        row = self.read(certificates.find, self.serial)
+        self.assertFalse(self.write(certificates.put_signed, row, issued))
         self.assertEqual(
             self.guest.certificate,
             self.read(certificates.find, self.serial).der,
