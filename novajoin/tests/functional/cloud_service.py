@@ -11,7 +11,9 @@
 # under the License.
 """The three processes of novajoin, at work for a real OpenStack."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
+import functools
 import os
 import pathlib
 import subprocess
@@ -28,21 +30,29 @@ DATABASE = 'novajoin'
 
 
 class CloudService(service.Service):
-    """novajoin as an operator sets it up: keystone, MariaDB, RabbitMQ.
+    """novajoin as an operator sets it up: keystone, a database, RabbitMQ.
 
     :param directory: an empty directory for state, logs and configuration
     :param cloud: whose vendordata target it is
+    :param create_database: makes an empty database and returns its URL; the
+        cloud's MariaDB does unless another one is to
     """
 
     def __init__(
-        self, directory: pathlib.Path, cloud: cloud_module.Cloud
+        self,
+        directory: pathlib.Path,
+        cloud: cloud_module.Cloud,
+        create_database: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(directory, auto=False)
         self._cloud = cloud
+        self._create_database = create_database or functools.partial(
+            cloud.create_database, DATABASE
+        )
         self.api_port = cloud.vendordata_port
 
     def _setUp(self) -> None:
-        url = self._cloud.create_database(DATABASE)
+        url = self._create_database()
         self._options = self._make_options(url)
         super()._setUp()
         self._engine = sa.create_engine(url)
@@ -132,6 +142,25 @@ class CloudService(service.Service):
         """Return the hostnames that the embedded backend has."""
         with self._engine.connect() as connection:
             return list(connection.scalars(sa.select(tables.hosts.c.hostname)))
+
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of what its database is."""
+        return str(self._engine.dialect.name)
+
+    def dump(self) -> bytes:
+        """Return all that is in the database, value by value."""
+        values: list[bytes] = []
+        with self._engine.connect() as connection:
+            for table in tables.metadata.sorted_tables:
+                for row in connection.execute(sa.select(table)):
+                    values += [
+                        value
+                        if isinstance(value, bytes)
+                        else repr(value).encode()
+                        for value in row
+                    ]
+        return b'\n'.join(values)
 
     def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each table that instances fill."""

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The main job, with a real nova, keystone, glance, MariaDB and RabbitMQ."""
+"""The main job, with a real nova, keystone, glance, RabbitMQ and databases."""
 
 import base64
 import json
@@ -22,9 +22,11 @@ from testtools import content
 from novajoin.enrollment import admission
 from novajoin.tests import base
 from novajoin.tests.functional import cloud_service
+from novajoin.tests.functional import hostile
 from novajoin.tests.functional import leaks
 from novajoin.tests.functional.cloud import cloud as cloud_module
 from novajoin.tests.functional.cloud import metadata
+from novajoin.tests.functional.domain import servers
 
 ASKS = {'ipa_enroll': 'True'}
 DOMAIN = 'test.example.com'
@@ -32,13 +34,20 @@ PATIENCE = 60
 
 
 class MainJobCase(base.TestCase):
-    """A cloud, and the three processes of novajoin beside it."""
+    """A cloud, and the three processes of novajoin beside it.
+
+    :cvar create_database: see `cloud_service.CloudService`
+    """
+
+    create_database = None
 
     def setUp(self):
         super().setUp()
         self.cloud = self.useFixture(cloud_module.Cloud())
         self.service = self.useFixture(
-            cloud_service.CloudService(self.make_directory(), self.cloud)
+            cloud_service.CloudService(
+                self.make_directory(), self.cloud, self.create_database
+            )
         )
         for name in self.service.programs:
             self.addOnException(lambda _, name=name: self._attach_log(name))
@@ -167,8 +176,8 @@ class MainJobCase(base.TestCase):
         return text.split('urn:uuid:')[1][:36]
 
 
-class TestMainJob(MainJobCase):
-    def _walk(self, name, **asking):
+class SixStepsCase(MainJobCase):
+    def walk(self, name, **asking):
         """The six steps of the first novajoin's README, and the way back."""
         # 0. What an operator puts into nova's vendordata_jsonfile_path.
         self.cloud.plan.static_vendordata.write_text(
@@ -206,18 +215,37 @@ class TestMainJob(MainJobCase):
         self.assert_revoked(state, server.id)
         self.assertNotIn(fqdn, self.service.list_hosts())
 
+
+class TestPostgreSQL(SixStepsCase):
+    """novajoin's own database is PostgreSQL; the cloud keeps its MariaDB."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        server = servers.PostgreSQL()
+        cls.addClassCleanup(server.stop)
+        server.start()
+        cls.create_database = server.create
+
     def test_asked_in_instance_metadata(self):
         """NJ13, NJ8, NJ9, NJ3: the six steps, asked for an instance."""
-        self._walk('by-metadata', metadata=ASKS)
+        self.walk('by-metadata', metadata=ASKS)
+        self.assertEqual('postgresql', self.service.dialect)
+
+
+class TestMainJob(SixStepsCase):
+    def test_asked_in_instance_metadata(self):
+        """NJ13, NJ8, NJ9, NJ3: the six steps, asked for an instance."""
+        self.walk('by-metadata', metadata=ASKS)
 
     def test_asked_in_image_property(self):
         """NJ13, NJ8: the six steps, asked for an image."""
         image = self.cloud.create_image('enrolling', ipa_enroll='true')
-        self._walk('by-image', image=image)
+        self.walk('by-image', image=image)
 
     def test_boot_from_volume(self):
         """Without an image there is none to ask for its properties."""
-        self._walk('by-volume', metadata=ASKS, boot_from_volume=True)
+        self.walk('by-volume', metadata=ASKS, boot_from_volume=True)
 
     def test_config_drive(self):
         """NJ6: nova's six posts for one drive get one credential."""
@@ -273,21 +301,48 @@ class TestLeaks(MainJobCase):
         state = self.enroll(server)
         self.cloud.delete_server(server)
         self.service.wait_for_state(server.id, 'closed', PATIENCE)
-        key = (state / 'current' / 'key.pem').read_text().splitlines()[1]
-        scan = leaks.LeakScan({'token': token[5:], 'guest key': key})
+        scan = leaks.LeakScan(
+            {
+                'token': token[5:],
+                **leaks.read_private_key(state / 'current' / 'key.pem'),
+            }
+        )
         found = scan.scan_tree(self.cloud.plan.run)
         found += scan.scan_tree(self.service.directory)
         found += scan.scan_processes(self.service.get_pids())
-        foreign = leaks.LeakScan(
+        found += scan.scan_bytes('the database', self.service.dump())
+        self.assertEqual([], found + self._find_credentials_of_cloud())
+
+    def _find_credentials_of_cloud(self):
+        scan = leaks.LeakScan(
             {
                 'password': self.cloud.plan.password,
                 # How every fernet token of keystone begins.
                 'keystone token': 'gAAAAAB',
             }
         )
-        found += foreign.scan_tree(self.service.log_path)
-        found += foreign.scan_tree(self.service.state_path)
-        self.assertEqual([], found)
+        found = scan.scan_tree(self.service.log_path)
+        found += scan.scan_tree(self.service.state_path)
+        found += scan.scan_tree(self.service.temporary_path)
+        return found + scan.scan_bytes('the database', self.service.dump())
+
+    def test_bad_input(self):
+        """NJ2: nor are they there after what was refused."""
+        sent = hostile.make_secrets()
+        sent['token of nova'] = token = self.cloud.get_token('nova')
+        answers = {}
+        for headers, expected in (({'X-Auth-Token': token}, None), ({}, 401)):
+            sender = hostile.Sender(self.service, sent, headers)
+            sender.send_posts(expected)
+            self.assertEqual({}, sender.unexpected)
+            answers[expected] = b''.join(sender.answers.values())
+        scan = leaks.LeakScan(sent)
+        found = scan.scan_tree(self.service.directory)
+        found += scan.scan_processes(self.service.get_pids())
+        found += scan.scan_bytes('the database', self.service.dump())
+        for expected, content_ in answers.items():
+            found += scan.scan_bytes('answers: %s' % expected, content_)
+        self.assertEqual([], found + self._find_credentials_of_cloud())
 
 
 class TestNobodyAsked(MainJobCase):
