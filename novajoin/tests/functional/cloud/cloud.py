@@ -255,7 +255,15 @@ class Cloud(fixtures.Fixture):
         :raises TimeoutError: when nova goes on knowing it
         """
         self.connect(user).compute.delete_server(server)
-        deadline = time.monotonic() + _WAIT
+        self.wait_until_gone(server)
+
+    def wait_until_gone(self, server: Server, timeout: float = _WAIT) -> None:
+        """Wait until nova does not know a server any more.
+
+        :param timeout: seconds.
+        :raises TimeoutError: when it goes on knowing it
+        """
+        deadline = time.monotonic() + timeout
         while True:
             # For a moment, nova shows it with the status DELETED.
             try:

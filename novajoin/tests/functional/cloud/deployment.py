@@ -33,6 +33,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from typing import TypeVar
 
 from keystoneauth1 import identity
 from keystoneauth1 import session as keystone_session
@@ -45,12 +46,15 @@ from novajoin.tests.functional.cloud import plan as plan_module
 from novajoin.tests.functional.cloud import ports
 from novajoin.tests.functional.cloud import processes
 from novajoin.tests.functional.cloud import watchdog
+from novajoin.tests.functional.cloud.services import base
 from novajoin.tests.functional.cloud.services import cinder
 from novajoin.tests.functional.cloud.services import glance
 from novajoin.tests.functional.cloud.services import keystone
 from novajoin.tests.functional.cloud.services import neutron
 from novajoin.tests.functional.cloud.services import nova
 from novajoin.tests.functional.cloud.services import placement
+
+_Service = TypeVar('_Service', bound=base.Service)
 
 LOG = logging.getLogger(__name__)
 DIRECTORY_VARIABLE = 'NOVAJOIN_TEST_CLOUD_DIR'
@@ -108,6 +112,21 @@ class Deployment:
     @property
     def database(self) -> database.Database:
         return database.Database(self.plan, self._processes)
+
+    @property
+    def broker(self) -> broker.Broker:
+        return broker.Broker(self.plan, self._processes)
+
+    def make_service(
+        self,
+        kind: Callable[[plan_module.Plan, processes.Processes], _Service],
+        plan: plan_module.Plan | None = None,
+    ) -> _Service:
+        """Return a service that starts and stops processes of this cloud.
+
+        :param plan: if not that of the run.
+        """
+        return kind(plan or self.plan, self._processes)
 
     def is_running(self) -> bool:
         """Whether a start came to its end and all its processes live."""

@@ -20,6 +20,7 @@ from testtools import content
 from novajoin.tests import base
 from novajoin.tests.functional import cloud_service
 from novajoin.tests.functional.cloud import cloud as cloud_module
+from novajoin.tests.functional.cloud import soft_delete
 from novajoin.tests.functional.notify import rabbit
 
 ASKS = {'ipa_enroll': 'True'}
@@ -77,6 +78,25 @@ class TestSweep(CloudCase):
             'offered', self.service.get_enrollment(stays.id)['state']
         )
         self.assertIn('NOT listened to', self.service.read_log('notify'))
+
+    def test_soft_delete(self):
+        """Nor are a soft-delete and its restore missed."""
+        nova = self.useFixture(soft_delete.SoftDelete(self.cloud))
+        server = self.enroll('sweep-4')
+        stays = self.enroll('sweep-5')
+        for each in (server, stays):
+            self.service.wait_for_state(each.id, 'offered', 120)
+        nova.delete(server)
+        self.service.wait_for_state(server.id, 'suspended', 120)
+        nova.restore(server)
+        self.service.wait_for_state(server.id, 'offered', 120)
+        nova.delete(server)
+        self.service.wait_for_state(server.id, 'suspended', 120)
+        nova.force_delete(server)
+        self.service.wait_for_state(server.id, 'closed', 120)
+        self.assertEqual(
+            'offered', self.service.get_enrollment(stays.id)['state']
+        )
 
     def test_nova_is_down(self):
         """An error of nova ends nothing."""

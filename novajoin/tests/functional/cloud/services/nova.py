@@ -152,6 +152,12 @@ class Nova(base.Service):
         for name, queue in queues.items():
             self.wait_for_consumer('nova-%s' % name, broker, queue)
 
+    def restart_compute(self, broker: broker_module.Broker) -> None:
+        """Stop the compute that runs and start one with these files."""
+        self.processes.stop('nova-compute')
+        self._start_worker('compute', 'nova-compute.conf')
+        self.wait_for_consumer('nova-compute', broker, 'compute.' + _HOST)
+
     def _start_worker(self, name: str, file: str) -> None:
         program = 'nova-%s' % name
         self.start_program(program, program, '--config-file', self.etc / file)
