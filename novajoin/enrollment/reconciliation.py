@@ -15,6 +15,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import datetime
+from typing import Final
+from typing import NamedTuple
 
 from oslo_log import log as logging
 
@@ -27,6 +29,14 @@ from novajoin.db import outbox
 from novajoin.enrollment import lifecycle
 
 LOG = logging.getLogger(__name__)
+
+State = models.State
+
+#: Nova's clock may be so far behind ours.
+_SKEW: Final = datetime.timedelta(minutes=1)
+
+#: Nova says so long after the post, at most, that it has launched an instance.
+_BUILD: Final = datetime.timedelta(minutes=10)
 
 #: States that a sweep compares with nova.
 _SWEPT = models.LIVING
@@ -55,7 +65,8 @@ class SweepResult:
 
     :ivar compared: living enrollments
     :ivar missing: of them, those that nova's list does not have
-    :ivar changed: of them, those that nova shows in another condition
+    :ivar changed: of them, those that nova shows in another condition, or
+        that have been launched since, which a rebuild does too
     :ivar is_braked: too many were missing: nothing was done
     """
 
@@ -63,6 +74,13 @@ class SweepResult:
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     is_braked: bool = False
+
+
+class _Present(NamedTuple):
+    """What a sweep keeps of nova's list."""
+
+    status: str
+    launched_at: datetime.datetime | None
 
 
 class Reconciliation:
@@ -79,6 +97,7 @@ class Reconciliation:
         self._compute = compute
         self._settings = settings
         self._clock = clock
+        self._swept_at: datetime.datetime | None = None
 
     def take_hint(self, hint: models.Hint, request_id: str | None) -> bool:
         """Make work of a notification, durably, and at once if it is new.
@@ -142,16 +161,12 @@ class Reconciliation:
             if enrollment.created_at >= began:
                 continue
             compared += 1
-            status = present.get(enrollment.instance)
-            if status is None and enrollment.state is models.State.SUSPENDED:
-                # Nova's list leaves out what is soft-deleted, so that this
-                # is no sign of a wrong answer.
-                changed.append(enrollment.instance)
-            elif status is None:
+            server = present.get(enrollment.instance)
+            # Nova's list leaves out what is soft-deleted, so that this is
+            # no sign of a wrong answer.
+            if server is None and enrollment.state is not State.SUSPENDED:
                 missing.append(enrollment.instance)
-            elif (status == 'SOFT_DELETED') != (
-                enrollment.state is models.State.SUSPENDED
-            ):
+            elif server is None or self._has_changed(enrollment, server):
                 changed.append(enrollment.instance)
         result = SweepResult(compared, tuple(missing), tuple(changed))
         if self._is_too_much(result, present):
@@ -166,10 +181,29 @@ class Reconciliation:
             return dataclasses.replace(result, is_braked=True)
         for instance in missing + changed:
             self._put_look(instance, request_id)
+        self._swept_at = began
         return result
 
-    def _list_present(self) -> dict[str, str]:
-        present: dict[str, str] = {}
+    def _has_changed(
+        self, enrollment: models.Enrollment, server: _Present
+    ) -> bool:
+        is_suspended = enrollment.state is State.SUSPENDED
+        if (server.status == 'SOFT_DELETED') != is_suspended:
+            return True
+        if server.status == 'REBUILD':
+            return True
+        # A rebuild launches the instance, and so do evacuation, resize and
+        # unshelving: a sweep looks at what was launched since the last one.
+        # The first knows of none, and leaves alone what was just built.
+        known = enrollment.rebuild_at or enrollment.created_at
+        if self._swept_at is None:
+            known += _BUILD
+        else:
+            known = max(known, self._swept_at) - _SKEW
+        return server.launched_at is not None and server.launched_at > known
+
+    def _list_present(self) -> dict[str, _Present]:
+        present: dict[str, _Present] = {}
         marker = None
         while True:
             page = self._compute.list_servers(
@@ -180,7 +214,9 @@ class Reconciliation:
             if not page:
                 return present
             for server in page:
-                present[server.instance] = server.status
+                present[server.instance] = _Present(
+                    server.status, server.launched_at
+                )
             if page[-1].instance == marker:
                 return present
             marker = page[-1].instance
@@ -201,7 +237,7 @@ class Reconciliation:
             marker = page[-1].instance
 
     def _is_too_much(
-        self, result: SweepResult, present: dict[str, str]
+        self, result: SweepResult, present: dict[str, _Present]
     ) -> bool:
         missing = len(result.missing)
         if missing and not present:

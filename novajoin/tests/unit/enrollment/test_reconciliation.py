@@ -394,6 +394,54 @@ class SweepTestCase(world.TestCase):
         self.world.work()
         self.assertIs(State.ENROLLED, self.world.get_state(guest.instance))
 
+    def rebuild(self, instance):
+        """Rebuild it, without a word, to the end."""
+        self.world.nova.begin_rebuild(instance)
+        self.world.clock.advance(30)
+        self.world.nova.launch(instance)
+
+    def assert_found(self, instance):
+        self.assertEqual((instance,), self.sweep().changed)
+        self.world.work()
+        self.assertEqual(2, self.world.find(instance).epoch)
+        self.assertIs(State.OFFERED, self.world.get_state(instance))
+
+    def test_rebuild_without_a_word(self):
+        """NJ3: what the notifications missed, after a sweep."""
+        self.world.clock.advance(1000)
+        self.sweep()
+        self.rebuild(self.guests[4].instance)
+        self.world.clock.advance(600)
+        self.assert_found(self.guests[4].instance)
+        self.world.clock.advance(600)
+        self.assertEqual((), self.sweep().changed)
+
+    def test_rebuild_while_all_were_away(self):
+        """The first sweep of a process has none before it."""
+        self.world.clock.advance(3 * 24 * 3600)
+        self.rebuild(self.guests[4].instance)
+        self.world.clock.advance(3 * 24 * 3600)
+        self.assert_found(self.guests[4].instance)
+
+    def test_rebuild_under_way(self):
+        self.world.clock.advance(100)
+        self.world.nova.begin_rebuild(self.guests[4].instance)
+        self.assert_found(self.guests[4].instance)
+
+    def test_resized(self):
+        """It is looked at once, and nothing is done to it."""
+        self.world.clock.advance(1000)
+        self.sweep()
+        self.world.clock.advance(1000)
+        self.world.nova.launch(self.guests[4].instance)
+        self.world.clock.advance(100)
+        self.assertEqual((self.guests[4].instance,), self.sweep().changed)
+        self.world.work()
+        self.assertEqual(1, self.world.find(self.guests[4].instance).epoch)
+        self.world.clock.advance(1000)
+        with self.assert_nothing_written(self.world):
+            self.assertEqual((), self.sweep().changed)
+
     def test_list_is_wrong(self):
         """Missing from the list is a hint: nova is asked before a delete."""
         servers = dict(self.world.nova.servers)
