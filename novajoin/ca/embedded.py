@@ -105,6 +105,10 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         self._clock = clock
         self._known_hierarchy: hierarchy.Hierarchy | None = None
         self._pointers: dict[str, list[x509.ExtensionType]] = {}
+        self._compromised: tuple[datetime.datetime | None, frozenset[int]] = (
+            None,
+            frozenset(),
+        )
 
     # The contract of the CA backends.
 
@@ -123,8 +127,7 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         :raises CAUnavailable: with what is wrong
         """
         now = self._clock()
-        authority = self._get_hierarchy().get_active(hierarchy.INSTANCE)
-        authority.get_key()
+        authority = self._get_issuer(hierarchy.INSTANCE)
         if authority.not_after <= now:
             raise exceptions.CAUnavailable(
                 'The certificate of the instance intermediate expired at %s.'
@@ -168,11 +171,12 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         Its dates are cut to those of the issuer.
 
         :raises CAUnavailable: the key is not with this process, or the
-            issuer has expired
+            issuer has expired or was revoked
+        :raises DatabaseUnavailable: try again
         :raises IdentityRefused: names or usages that the issuer may not
             certify, or a key that is none
         """
-        authority = self._get_hierarchy().get_active(hierarchy.INSTANCE)
+        authority = self._get_issuer(hierarchy.INSTANCE)
         if not order.common_name:
             raise exceptions.IdentityRefused('There is no common name.')
         _check_order(order, authority)
@@ -307,10 +311,9 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         :raises IdentityRefused: the service intermediate may not certify
             what the configuration allows
         :raises CAUnavailable: the key is not with this process, or the
-            issuer has expired
+            issuer has expired or was revoked
         """
-        authority = self._get_hierarchy().get_active(hierarchy.SERVICE)
-        authority.get_key()
+        authority = self._get_issuer(hierarchy.SERVICE)
         request = ca_csr.match_service(csr, names)
         lifetime = datetime.timedelta(
             seconds=self.settings.service_certificate_lifetime
@@ -390,6 +393,39 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         )
         self.publish_other_crls(now, force=True)
         return known.get_active(kind).id
+
+    def _get_issuer(self, kind: str) -> ca_authority.Authority:
+        """Return the intermediate that issues, with its key.
+
+        Where it is on the root's CRL there is another one; the key
+        repository of this host may not have it yet.
+
+        :raises CAUnavailable: it or its key is not here
+        """
+        known = self._get_hierarchy()
+        issuer = known.get_active(kind)
+        if self._is_compromised(issuer):
+            known.reload()
+            issuer = known.get_active(kind)
+            if self._is_compromised(issuer):
+                raise exceptions.CAUnavailable(
+                    'The CA %s is revoked, and another one issues in its '
+                    'place; copy the key repository from the host that has '
+                    'it.' % issuer.id
+                )
+        issuer.get_key()
+        return issuer
+
+    def _is_compromised(self, authority: ca_authority.Authority) -> bool:
+        now = self._clock()
+        read_at, serials = self._compromised
+        age = (now - read_at).total_seconds() if read_at else -1
+        if not 0 <= age < repository.MAX_AGE:
+            root = self._get_hierarchy().get_active(hierarchy.ROOT)
+            entries = self.store.crls.list_revoked(root.id, now)
+            serials = frozenset(int(entry.serial, 16) for entry in entries)
+            self._compromised = (now, serials)
+        return authority.certificate.serial_number in serials
 
     def _get_hierarchy(self) -> hierarchy.Hierarchy:
         if self._known_hierarchy is None:

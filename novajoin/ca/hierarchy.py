@@ -138,6 +138,14 @@ class Hierarchy:
         by_kind = self._get_snapshot().by_kind
         return tuple(itertools.chain(*by_kind.values()))
 
+    def reload(self) -> None:
+        """Look again at the next access."""
+        with self._mutex:
+            if self._snapshot is not None:
+                self._snapshot = dataclasses.replace(
+                    self._snapshot, read_at=float('-inf')
+                )
+
     def check(self) -> None:
         """Compare what is there with the configuration; makes nothing.
 

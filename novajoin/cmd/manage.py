@@ -282,7 +282,7 @@ def _compromise_authority(
     print(
         "The CA %s (%s) is on the root's CRL, and %s issues from now on. "
         'Copy the key repository to the other hosts at once: until then '
-        'they issue with the old one. What it issued is to be replaced.'
+        'they issue nothing. What the old one issued is to be replaced.'
         % (authority_id, kind, active)
     )
 

@@ -142,12 +142,21 @@ class TestCrls(test_est.CheckinTestCase):
         self.wait_for_revoked(self.leaf, self.issuer)
 
         def renew():
-            # Processes look at the key repository every ten seconds: the
-            # first ones may still be of the former intermediate.
-            answer = self.instance.reenroll(
-                self.instance.make_csr(self.key), self.key, self.leaf
-            )
-            self.assertEqual(200, answer.status, answer)
+            # Processes look at the key repository every ten seconds: until
+            # then one may issue from the former intermediate, or not know
+            # yet what another one has issued from the new one.
+            answers = []
+
+            def is_renewed():
+                answers.append(
+                    self.instance.reenroll(
+                        self.instance.make_csr(self.key), self.key, self.leaf
+                    )
+                )
+                return answers[-1].status == 200
+
+            self.assertTrue(test_est.wait_for(is_renewed), answers[-1:])
+            answer = answers[-1]
             self.leaf, self.issuer = self.instance.write_certificates(answer)
             return self.leaf, self.issuer
 

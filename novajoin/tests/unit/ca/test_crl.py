@@ -13,6 +13,7 @@
 
 import concurrent.futures
 import datetime
+import shutil
 import threading
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from novajoin.ca import hierarchy
 from novajoin.keys import authorities
 from novajoin.tests.contract import ca as contract
 from novajoin.tests.unit.ca import requests
+from novajoin.tests.unit.ca import stores
 from novajoin.tests.unit.ca import test_embedded
 
 DAY = datetime.timedelta(days=1)
@@ -510,6 +512,32 @@ class TestCompromise(CrlTestCase):
         self.assertIn('put key.pem back', error.message)
         self.assertEqual(before, self.get_states())
         self.assertEqual({}, self.find_entries(self.chain.root.id))
+
+    def test_a_host_without_the_copy_issues_no_more(self):
+        """Its health says so within ten seconds: balancers go elsewhere."""
+        elsewhere = self.make_directory() / 'keys'
+        shutil.copytree(self.path, elsewhere)
+        other = stores.make_ca(elsewhere, self.crls, clock=self.clock)
+        other.check()
+        self.ca.compromise(hierarchy.INSTANCE, self.chain.instance.id)
+        self.ca.compromise(hierarchy.SERVICE, self.chain.service.id)
+        self.clock.advance(10)
+        self.ca.check()
+        self.ca.issue(self.make_order())
+        self.issue_service()
+        former, self.ca = self.ca, other
+        for call in (
+            other.check,
+            lambda: other.issue(self.make_order()),
+            self.issue_service,
+        ):
+            error = self.assertRaises(exceptions.CAUnavailable, call)
+            self.assertIn('copy the key repository', error.message)
+        shutil.rmtree(elsewhere)
+        shutil.copytree(self.path, elsewhere)
+        # At once, whenever it would have looked again.
+        other.check()
+        self.assertEqual(former.get_chain(), other.get_chain())
 
     def test_of_the_root(self):
         error = self.assertRaises(
