@@ -11,6 +11,7 @@
 # under the License.
 """MariaDB and PostgreSQL give the same answers as SQLite."""
 
+import datetime
 import functools
 
 from alembic import autogenerate
@@ -22,8 +23,10 @@ from novajoin import models
 from novajoin.db import engine
 from novajoin.db import leases
 from novajoin.db import migration
+from novajoin.db import service_certificates
 from novajoin.db import stores
 from novajoin.db import tables
+from novajoin.enrollment import service_certificates as domain_certificates
 from novajoin.tests.functional.domain import processes
 from novajoin.tests.functional.domain import races
 from novajoin.tests.functional.domain import servers
@@ -127,6 +130,48 @@ class Database(Server):
         self.assertIs(State.CLOSED, made.get_state(guest.instance))
         self.assertEqual([], invariants.find_violations(made))
         self.assertEqual(4, len(made.ca.list_revoked()))
+
+    def test_what_is_revoked(self):
+        """An intermediate and a check-in key, each by several at once."""
+        made = self.make()
+        now = made.clock()
+        store = stores.CAStore(made.database)
+        issued = models.IssuedCertificate(
+            2**126, 'a' * 16, b'der', now, now + datetime.timedelta(days=1)
+        )
+        made.database.write(
+            lambda tx: (
+                service_certificates.insert(
+                    tx, models.ServiceCertificate('id', 'host', b'csr', now)
+                ),
+                service_certificates.put_certificate(
+                    tx, 'id', issued, 'b' * 16
+                ),
+            )
+        )
+        authority = models.RevokedAuthority(
+            issued.issuer, 'c' * 16, 'abc', issued.not_after, now
+        )
+        revoke = functools.partial(store.revoke_authority, authority)
+        self.assertEqual([None] * 4, self.at_once(*[revoke] * 4))
+        requests = domain_certificates.ServiceCertificates(
+            made.database, made.clock
+        )
+        compromise = functools.partial(requests.compromise, 'b' * 16, 'req-1')
+        self.assertEqual([['host']] * 4, self.at_once(*[compromise] * 4))
+        reason = models.RevocationReason.KEY_COMPROMISE
+        for issuer, serial in (
+            (authority.issuer, 'abc'),
+            (issued.issuer, '%x' % 2**126),
+        ):
+            self.assertEqual(
+                [models.Revocation(serial, now, reason)],
+                store.list_revoked(issuer, now),
+            )
+        self.assertEqual(
+            ['authority.revoked', 'service_certificate.revoked'],
+            [event.kind for event in made.list_events()],
+        )
 
     def test_six_posts(self):
         """The same bytes from two processes' six answers."""
