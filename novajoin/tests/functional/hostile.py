@@ -211,21 +211,29 @@ class Sender:
                     )
 
     def send_streams(self, instance: instances.Instance) -> None:
-        """Send what is no HTTP, the true token in it."""
+        """Send what is no HTTP, the true token in it; to both services."""
         right = fakes.make_basic(instance.uuid, instance.token)
         context = ssl.create_default_context(cafile=instance.root)
         for data, status in hostile.map_streams(_ENROLL, right).items():
+            with self._open(self._service.api_port) as sock:
+                self._stream('api', sock, data, status)
             with (
-                socket.create_connection(
-                    (ports.LOOPBACK, self._service.checkin_port), _PATIENCE
-                ) as raw,
+                self._open(self._service.checkin_port) as raw,
                 context.wrap_socket(raw, server_hostname='localhost') as sock,
             ):
-                with contextlib.suppress(OSError):
-                    sock.sendall(data)  # it may have had enough before
-                answer = b''.join(_read_all(sock))
-            name = 'stream: %.99r' % data
-            self._keep(name, status, int(answer.split()[1]), answer)
+                self._stream('check-in', sock, data, status)
+
+    def _open(self, port: int) -> socket.socket:
+        return socket.create_connection((ports.LOOPBACK, port), _PATIENCE)
+
+    def _stream(
+        self, name: str, sock: socket.socket, data: bytes, expected: int
+    ) -> None:
+        with contextlib.suppress(OSError):
+            sock.sendall(data)  # it may have had enough before
+        answer = b''.join(_read_all(sock))
+        status = int(answer.split()[1])
+        self._keep('%s: %.99r' % (name, data), expected, status, answer)
 
     def send_receipts(
         self,
@@ -286,7 +294,7 @@ class Sender:
             self.unexpected['%s: not %d' % (name, expected)] = status
 
 
-def _read_all(sock: ssl.SSLSocket) -> Iterator[bytes]:
+def _read_all(sock: socket.socket) -> Iterator[bytes]:
     with contextlib.suppress(ConnectionResetError, ssl.SSLError):
         while chunk := sock.recv(65536):
             yield chunk
