@@ -301,6 +301,46 @@ def _compromise_credential(
         print('  %s' % instance)
 
 
+def reconcile(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
+    """Compare every living enrollment with nova and show what differs.
+
+    novajoin-notify then asks nova for each of them before anything ends.
+    """
+    if assembly.compute.is_null:
+        raise exceptions.ConfigurationError(
+            '[service_credentials] auth_url',
+            'there is no nova to compare with; set the account to ask with',
+        )
+    reconciliation = assembly.reconciliation
+    if arguments.dry_run:
+        result = reconciliation.compare()
+    else:
+        result = reconciliation.sweep('req-%s' % uuid.uuid4())
+    table = prettytable.PrettyTable(['instance', 'hostname', 'state', 'nova'])
+    table.align = 'l'
+    for difference in result.missing + result.changed:
+        table.add_row(
+            [
+                difference.instance,
+                difference.hostname,
+                difference.state.value,
+                difference.status or 'not on the list',
+            ]
+        )
+    if result.missing or result.changed:
+        print(table)
+    print(
+        '%d enrollments compared: %d are not on the list, %d have changed'
+        % (result.compared, len(result.missing), len(result.changed))
+    )
+    if result.is_braked:
+        raise exceptions.Conflict(
+            'too many are not on the list, and nothing is done. Look at nova '
+            'and [nova] region_name, or raise [notify] sweep_most_missing '
+            'and sweep_most_missing_share.'
+        )
+
+
 def guest_vendordata(
     assembly: parts.Assembly, arguments: argparse.Namespace
 ) -> None:
@@ -354,6 +394,9 @@ def _add_commands(
     )
     compromise = _add_command(keys, 'compromise', keys_compromise)
     compromise.add_argument('key_id', help='16 hex digits, see "keys list"')
+    _add_command(subparsers, 'reconcile', reconcile).add_argument(
+        '--dry-run', action='store_true', help='show, and do nothing'
+    )
     guest = subparsers.add_parser(
         'guest',
         help="the instances' side",

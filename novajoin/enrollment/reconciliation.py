@@ -60,19 +60,33 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """An enrollment that nova's list does not agree with.
+
+    :ivar status: nova's word for the instance's condition; None where the
+        list does not have it
+    """
+
+    instance: str
+    hostname: str
+    state: models.State
+    status: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SweepResult:
     """What a sweep found.
 
-    :ivar compared: living enrollments
+    :ivar compared: how many living enrollments there are
     :ivar missing: of them, those that nova's list does not have
     :ivar changed: of them, those that nova shows in another condition, or
         that have been launched since, which a rebuild does too
-    :ivar is_braked: too many were missing: nothing was done
+    :ivar is_braked: too many were missing: nothing is to be done
     """
 
     compared: int
-    missing: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
+    missing: tuple[Difference, ...] = ()
+    changed: tuple[Difference, ...] = ()
     is_braked: bool = False
 
 
@@ -141,7 +155,7 @@ class Reconciliation:
         return True
 
     def sweep(self, request_id: str | None = None) -> SweepResult:
-        """Compare every living enrollment with nova's list of servers.
+        """Compare every living enrollment with nova, and act on it.
 
         What is missing or in another condition is looked at one by one
         through the outbox, where nova is asked again before anything is
@@ -150,39 +164,57 @@ class Reconciliation:
         :raises ComputeUnavailable: nothing was done
         :raises DatabaseUnavailable: likewise
         """
+        began = self._clock()
+        result = self.compare()
+        if result.is_braked:
+            LOG.error(
+                'The sweep misses %d of %d enrolled instances in nova; '
+                'nothing is deleted. Look at nova, or raise [notify] '
+                'sweep_most_missing.',
+                len(result.missing),
+                result.compared,
+            )
+            self._record_brake(result, request_id)
+            return result
+        for difference in result.missing + result.changed:
+            self._put_look(difference.instance, request_id)
+        self._swept_at = began
+        return result
+
+    def compare(self) -> SweepResult:
+        """Compare every living enrollment with nova's list of servers.
+
+        :raises ComputeUnavailable: nova does not give its list
+        :raises DatabaseUnavailable: the database is away
+        """
         if self._compute.is_null:
             return SweepResult(0)
         began = self._clock()
         present = self._list_present()
         compared = 0
-        missing: list[str] = []
-        changed: list[str] = []
+        missing: list[Difference] = []
+        changed: list[Difference] = []
         for enrollment in self._iterate_living():
             if enrollment.created_at >= began:
                 continue
             compared += 1
             server = present.get(enrollment.instance)
+            difference = Difference(
+                enrollment.instance,
+                enrollment.hostname,
+                enrollment.state,
+                None if server is None else server.status,
+            )
             # Nova's list leaves out what is soft-deleted, so that this is
             # no sign of a wrong answer.
             if server is None and enrollment.state is not State.SUSPENDED:
-                missing.append(enrollment.instance)
+                missing.append(difference)
             elif server is None or self._has_changed(enrollment, server):
-                changed.append(enrollment.instance)
+                changed.append(difference)
         result = SweepResult(compared, tuple(missing), tuple(changed))
-        if self._is_too_much(result, present):
-            LOG.error(
-                'The sweep misses %d of %d enrolled instances in nova; '
-                'nothing is deleted. Look at nova, or raise [notify] '
-                'sweep_most_missing.',
-                len(missing),
-                compared,
-            )
-            self._record_brake(result, request_id)
-            return dataclasses.replace(result, is_braked=True)
-        for instance in missing + changed:
-            self._put_look(instance, request_id)
-        self._swept_at = began
-        return result
+        return dataclasses.replace(
+            result, is_braked=self._is_too_much(result, present)
+        )
 
     def _has_changed(
         self, enrollment: models.Enrollment, server: _Present

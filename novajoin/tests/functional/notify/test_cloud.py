@@ -98,6 +98,21 @@ class TestSweep(CloudCase):
             'offered', self.service.get_enrollment(stays.id)['state']
         )
 
+    def test_reconcile(self):
+        """The command shows what differs; without --dry-run it follows."""
+        gone = self.enroll('sweep-6')
+        stays = self.enroll('sweep-7')
+        self.service.wait_for_state(gone.id, 'offered', 120)
+        self.service.stop('notify')
+        self.cloud.delete_server(gone)
+        shown = self.service.manage('reconcile', '--dry-run')
+        self.assertIn('not on the list', shown)
+        self.assertIn(gone.id, shown)
+        self.assertNotIn(stays.id, shown)
+        self.service.start('notify')
+        self.service.wait_for_state(gone.id, 'closed', 120)
+        self.assertIn(': 0 are not on', self.service.manage('reconcile'))
+
     def test_nova_is_down(self):
         """An error of nova ends nothing."""
         stays = self.enroll('sweep-3')

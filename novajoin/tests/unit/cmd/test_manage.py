@@ -14,9 +14,11 @@ import io
 import json
 import os
 import stat
+from unittest import mock
 import uuid
 
 from cryptography import x509
+import fixtures
 
 from novajoin import models
 from novajoin.checkin import certificate as own_certificate
@@ -25,13 +27,14 @@ from novajoin.cmd import manage
 from novajoin.cmd import reports
 from novajoin.db import engine
 from novajoin.db import processes
+from novajoin.enrollment import reconciliation as reconciliation_module
 from novajoin.keys import authorities
 from novajoin.keys import repository
 from novajoin.tests import base
 from novajoin.tests.unit.cmd import conf as test_conf
 
 
-class ManageTest(base.TestCase):
+class ManageCase(base.TestCase):
     def setUp(self):
         super().setUp()
         self.directory = self.make_directory()
@@ -44,6 +47,8 @@ class ManageTest(base.TestCase):
             status = manage.main(['--config-file', str(self.path), *arguments])
         return status, out.getvalue(), err.getvalue()
 
+
+class ManageTest(ManageCase):
     def test_db_sync_is_idempotent(self):
         status, out, _ = self.run_command('db', 'version')
         self.assertEqual(0, status)
@@ -352,3 +357,88 @@ class ManageTest(base.TestCase):
         status, _, err = self.run_command('db', 'sync')
         self.assertEqual(1, status)
         self.assertIn('9999', err)
+
+
+class ReconcileTest(ManageCase):
+    """What a sweep found, in words; the sweep itself is tested elsewhere."""
+
+    def setUp(self):
+        super().setUp()
+        self.run_command('db', 'sync')
+
+    def run_with(self, result, *arguments):
+        reconciliation = mock.Mock(
+            spec_set=['compare', 'sweep'],
+            **{'compare.return_value': result, 'sweep.return_value': result},
+        )
+        compute = mock.Mock(is_null=False)
+        for name, value in (
+            ('reconciliation', reconciliation),
+            ('compute', compute),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(
+                    'novajoin.cmd.assembly.Assembly.%s' % name, value
+                )
+            )
+        done = self.run_command('reconcile', *arguments)
+        return reconciliation, *done
+
+    def test_without_nova(self):
+        status, _, err = self.run_command('reconcile')
+        self.assertEqual(1, status)
+        self.assertIn('[service_credentials] auth_url', err)
+
+    def test_nothing_differs(self):
+        made, status, out, _ = self.run_with(
+            reconciliation_module.SweepResult(7)
+        )
+        self.assertEqual(0, status)
+        self.assertEqual(
+            '7 enrollments compared: 0 are not on the list, 0 have changed\n',
+            out,
+        )
+        made.compare.assert_not_called()
+
+    def test_table(self):
+        result = reconciliation_module.SweepResult(
+            20,
+            (
+                reconciliation_module.Difference(
+                    'uuid-1', 'web1.example.com', models.State.ENROLLED
+                ),
+            ),
+            (
+                reconciliation_module.Difference(
+                    'uuid-2',
+                    'web2.example.com',
+                    models.State.SUSPENDED,
+                    'ACTIVE',
+                ),
+            ),
+        )
+        made, status, out, _ = self.run_with(result, '--dry-run')
+        self.assertEqual(0, status)
+        made.sweep.assert_not_called()
+        rows = [
+            [cell.strip() for cell in line.strip('| ').split('|')]
+            for line in out.splitlines()
+        ]
+        self.assertIn(
+            ['uuid-1', 'web1.example.com', 'enrolled', 'not on the list'], rows
+        )
+        self.assertIn(
+            ['uuid-2', 'web2.example.com', 'suspended', 'ACTIVE'], rows
+        )
+
+    def test_brake(self):
+        """Whoever runs it in a script hears of it."""
+        difference = reconciliation_module.Difference(
+            'uuid-1', 'web1.example.com', models.State.ENROLLED
+        )
+        _, status, out, err = self.run_with(
+            reconciliation_module.SweepResult(1, (difference,), is_braked=True)
+        )
+        self.assertEqual(1, status)
+        self.assertIn('uuid-1', out)
+        self.assertIn('sweep_most_missing', err)

@@ -359,6 +359,9 @@ class SweepTestCase(world.TestCase):
     def sweep(self):
         return self.world.reconciliation.sweep('req-sweep')
 
+    def name(self, differences):
+        return [difference.instance for difference in differences]
+
     def count(self, state):
         return [row.state for row in self.world.list_enrollments()].count(
             state
@@ -376,13 +379,47 @@ class SweepTestCase(world.TestCase):
         self.world.nova.lists_soft_deleted = True
         self.world.nova.change(hidden.instance, status='SOFT_DELETED')
         result = self.sweep()
-        self.assertEqual((gone.instance,), result.missing)
-        self.assertEqual((hidden.instance,), result.changed)
+        self.assertEqual([gone.instance], self.name(result.missing))
+        self.assertEqual([hidden.instance], self.name(result.changed))
         self.world.work()
         self.assertIs(State.CLOSED, self.world.get_state(gone.instance))
         self.assertIs(State.SUSPENDED, self.world.get_state(hidden.instance))
         self.assertEqual(13, self.count(State.ENROLLED))
         self.assertEqual(14, self.sweep().compared)
+
+    def test_compare(self):
+        """What a sweep would do, without doing it."""
+        gone, hidden = self.guests[3], self.guests[9]
+        self.world.nova.delete(gone.instance)
+        self.world.nova.lists_soft_deleted = True
+        self.world.nova.change(hidden.instance, status='SOFT_DELETED')
+        with self.assert_nothing_written(self.world):
+            result = self.world.reconciliation.compare()
+        self.assertEqual(
+            reconciliation.SweepResult(
+                15,
+                (
+                    reconciliation.Difference(
+                        gone.instance, 'web3.' + world.DOMAIN, State.ENROLLED
+                    ),
+                ),
+                (
+                    reconciliation.Difference(
+                        hidden.instance,
+                        'web9.' + world.DOMAIN,
+                        State.ENROLLED,
+                        'SOFT_DELETED',
+                    ),
+                ),
+            ),
+            result,
+        )
+
+    def test_compare_with_an_empty_answer(self):
+        self.world.nova.servers.clear()
+        with self.assert_nothing_written(self.world):
+            result = self.world.reconciliation.compare()
+        self.assertTrue(result.is_braked)
 
     def test_restored(self):
         guest = self.guests[0]
@@ -390,7 +427,7 @@ class SweepTestCase(world.TestCase):
         self.world.hint(guest.instance, 'soft_delete')
         self.world.work()
         self.world.nova.launch(guest.instance)
-        self.assertEqual((guest.instance,), self.sweep().changed)
+        self.assertEqual([guest.instance], self.name(self.sweep().changed))
         self.world.work()
         self.assertIs(State.ENROLLED, self.world.get_state(guest.instance))
 
@@ -401,7 +438,7 @@ class SweepTestCase(world.TestCase):
         self.world.nova.launch(instance)
 
     def assert_found(self, instance):
-        self.assertEqual((instance,), self.sweep().changed)
+        self.assertEqual([instance], self.name(self.sweep().changed))
         self.world.work()
         self.assertEqual(2, self.world.find(instance).epoch)
         self.assertIs(State.OFFERED, self.world.get_state(instance))
@@ -435,7 +472,9 @@ class SweepTestCase(world.TestCase):
         self.world.clock.advance(1000)
         self.world.nova.launch(self.guests[4].instance)
         self.world.clock.advance(100)
-        self.assertEqual((self.guests[4].instance,), self.sweep().changed)
+        self.assertEqual(
+            [self.guests[4].instance], self.name(self.sweep().changed)
+        )
         self.world.work()
         self.assertEqual(1, self.world.find(self.guests[4].instance).epoch)
         self.world.clock.advance(1000)
@@ -449,7 +488,7 @@ class SweepTestCase(world.TestCase):
         self.world.nova.delete(missing)
         result = self.sweep()
         self.world.nova.servers = servers
-        self.assertEqual((missing,), result.missing)
+        self.assertEqual([missing], self.name(result.missing))
         self.world.work()
         self.assertEqual(15, self.count(State.ENROLLED))
 

@@ -19,6 +19,7 @@ from oslo_context import context
 import oslo_messaging
 
 from novajoin import exceptions
+from novajoin import models
 from novajoin.db import engine
 from novajoin.db import leases
 from novajoin.db import migration
@@ -86,9 +87,11 @@ class Domain:
         return True
 
     def sweep(self):
-        return reconciliation.SweepResult(
-            self.count('sweep'), ('a', 'b'), ('c',)
+        a, b, c = (
+            reconciliation.Difference(name, name, models.State.ENROLLED)
+            for name in 'abc'
         )
+        return reconciliation.SweepResult(self.count('sweep'), (a, b), (c,))
 
     def work_outbox(self, limit):
         self.count('outbox')
