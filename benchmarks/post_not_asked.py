@@ -97,16 +97,26 @@ def _compare(
         for _ in range(options.rounds):
             bare.append(_measure(empty, options.seconds))
             seen.append(_measure(ours, options.seconds))
-    yield harness.Figure(
-        'empty Pecan application' + name,
-        statistics.median(result.rate for result in bare),
-        '/s',
-    )
-    yield harness.Figure(
-        'not asked' + name,
-        statistics.median(result.rate for result in seen),
-        '/s',
-    )
+    yield from _report(name, bare, seen)
+    if not is_disturbed:
+        yield harness.Figure(
+            'CPU, multiple of the empty one' + name,
+            harness.get_median_ratio(
+                [result.cpu for result in seen],
+                [result.cpu for result in bare],
+            ),
+        )
+
+
+def _report(
+    name: str, bare: list[harness.Result], seen: list[harness.Result]
+) -> Iterator[harness.Figure]:
+    for what, results in (
+        ('empty Pecan application', bare),
+        ('not asked', seen),
+    ):
+        rate = statistics.median(result.rate for result in results)
+        yield harness.Figure(what + name, rate, '/s')
     yield harness.Figure(
         'rate, part of the empty one' + name,
         harness.get_median_ratio(
@@ -127,14 +137,6 @@ def _compare(
         ),
         target=2.5,
     )
-    if not is_disturbed:
-        yield harness.Figure(
-            'CPU, multiple of the empty one' + name,
-            harness.get_median_ratio(
-                [result.cpu for result in seen],
-                [result.cpu for result in bare],
-            ),
-        )
 
 
 def _measure(server: harness.Server, seconds: float) -> harness.Result:

@@ -244,14 +244,7 @@ class World:
         if takes_otp:
             self.identity.takes_otp = True
             self.identity.get_attributes = self._get_attributes
-        crls = stores.CAStore(self.database)
-        self.ca = (
-            authority.make_embedded(
-                self.directory, crls, self.keys, self.clock
-            )
-            if has_real_ca
-            else authority.Authority(self.directory, crls, self.clock)
-        )
+        self.ca = self._make_ca(has_real_ca)
         self.properties = {} if properties is None else properties
         self.naming = naming.Naming(
             naming_settings
@@ -275,16 +268,7 @@ class World:
         self.offers = offers.Offers(
             self.database, self.keys, self.ca, URLS, self.clock
         )
-        self.admission = admission.Admission(
-            self.database,
-            self.decision,
-            self.naming,
-            self.inspector,
-            self.identity,
-            vendordata.VendordataInjector(None),
-            self.keys,
-            self.outbox,
-            self.offers,
+        self.admission = self._make_admission(
             admission.Settings(
                 budget=budget,
                 waiting=waiting,
@@ -293,8 +277,7 @@ class World:
                 get_host_classes=lambda project: (
                     host_classes if project == PROJECT else ()
                 ),
-            ),
-            self.clock,
+            )
         )
         self.operations = operations.Operations(
             self.database, self.keys, LIFETIME, self.clock
@@ -309,6 +292,29 @@ class World:
             self.database,
             self.nova,
             reconciliation.Settings(page=3),
+            self.clock,
+        )
+
+    def _make_ca(self, is_real):
+        crls = stores.CAStore(self.database)
+        if not is_real:
+            return authority.Authority(self.directory, crls, self.clock)
+        return authority.make_embedded(
+            self.directory, crls, self.keys, self.clock
+        )
+
+    def _make_admission(self, settings):
+        return admission.Admission(
+            self.database,
+            self.decision,
+            self.naming,
+            self.inspector,
+            self.identity,
+            vendordata.VendordataInjector(None),
+            self.keys,
+            self.outbox,
+            self.offers,
+            settings,
             self.clock,
         )
 
