@@ -72,8 +72,8 @@ Default: ``checkin`` below the state directory.
         max=64,
         sample_default='<number of CPUs, at most 4>',
         help="""
-How many worker processes serve. A redemption takes about a millisecond of CPU
-and one write to the database, so raise it only where thousands of instances
+How many worker processes serve. A redemption takes a few milliseconds of CPU
+and two writes to the database, so raise it only where thousands of instances
 start within a minute.
 """,
     ),
