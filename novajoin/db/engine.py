@@ -33,6 +33,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from novajoin import exceptions
+from novajoin.db import turn
 
 LOG = logging.getLogger(__name__)
 
@@ -167,11 +168,7 @@ class Database:
         self.has_failed = False
         self._options = {'max_retries': 0, **options}
         self._lock = threading.Lock()
-        # SQLite has one writer. Those that wait for it poll, sleeping longer
-        # and longer; threads of one process wait in line instead.
-        self._turn: contextlib.AbstractContextManager[object] = (
-            threading.RLock() if self.is_embedded else contextlib.nullcontext()
-        )
+        self._turn = turn.Turn(self.path) if self.is_embedded else None
         self._engine: sqlalchemy.Engine | None = None
         self._reader: sqlalchemy.Engine | None = None
 
@@ -246,13 +243,18 @@ class Database:
         as for the statements. On a server it does nothing. It is no
         transaction and protects nothing.
         """
-        return self._turn
+        if self._turn is None:
+            return contextlib.nullcontext()
+        return self._turn.take_here()
 
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sqlalchemy.Connection]:
-        with self._turn, self.engine.begin() as transaction:
-            if self.is_embedded:
-                _begin_writing(transaction)
+        if self._turn is None:
+            with self.engine.begin() as transaction:
+                yield transaction
+            return
+        with self._turn.take(), self.engine.begin() as transaction:
+            _begin_writing(transaction)
             yield transaction
 
     def _run(
@@ -291,6 +293,8 @@ class Database:
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
+            if self._turn is not None:
+                self._turn.close()
             self._engine = self._reader = None
 
 
