@@ -79,6 +79,7 @@ class Load:
     :ivar body: a text in which ``{uuid}`` becomes another uuid each time
         and ``{number}`` another ten-digit number
     :ivar connections: kept alive, each with one request on its way
+    :ivar pause: seconds from an answer to the next request
     :ivar ca: file with the CA certificate for https
     """
 
@@ -88,6 +89,7 @@ class Load:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body: str = ''
     connections: int = 4
+    pause: float = 0.0
     seconds: float = 3.0
     ca: str | None = None
 

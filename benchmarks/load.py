@@ -13,9 +13,10 @@
 
 Takes a :class:`benchmarks.harness.Load` as JSON on its command line and
 prints what it saw as JSON. Each connection has one request on its way, so
-that the server sets the pace.
+that the server sets the pace, unless there is to be a pause between them.
 """
 
+import collections
 import json
 import selectors
 import socket
@@ -122,8 +123,12 @@ def run(load: dict[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
     end = begun + load['seconds']
     now = begun
+    pausing: collections.deque[tuple[float, Connection]] = collections.deque()
     while now < end:
-        for key, _ in selector.select(timeout=1):
+        while pausing and pausing[0][0] <= now:
+            pausing.popleft()[1].send(requests.make())
+        patience = max(pausing[0][0] - now, 0.0) if pausing else 1.0
+        for key, _ in selector.select(timeout=patience):
             connection = key.data
             answer = connection.read()
             if answer is None:
@@ -131,7 +136,11 @@ def run(load: dict[str, Any]) -> dict[str, Any]:
             latencies.append(time.perf_counter() - connection.begun)
             status, sample = answer
             statuses[status] = statuses.get(status, 0) + 1
-            connection.send(requests.make())
+            if load['pause']:
+                due = time.perf_counter() + load['pause']
+                pausing.append((due, connection))
+            else:
+                connection.send(requests.make())
         now = time.perf_counter()
     latencies.sort()
     return {
