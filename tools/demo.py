@@ -27,6 +27,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -296,11 +297,14 @@ class Demo:
         return serial.lower().lstrip('0')
 
     def delete(self, serial: str) -> None:
-        self.step('The instance is deleted: its identity is taken back')
+        self.step('The identity is taken back')
         self.tell(
-            'Without a nova to ask there is no notification to believe: the '
-            'operator releases the enrollment.'
+            "nova's notification of a delete does this. Without a nova to ask "
+            'there is none to believe: the operator releases the enrollment.'
         )
+        self.tell('hosts: %s' % ', '.join(self.list_hosts()))
+        if self.list_hosts() != ['web-1.demo.example.com']:
+            raise Failure('one host was due')
         path = '/v1/enrollments/%s' % self.instance
         status, answer = self.call_api(
             'POST', path + '/release', {'reason': 'the instance was deleted'}
@@ -330,10 +334,22 @@ class Demo:
             fails=True,
         )
         self.step('The host is gone, and the instance never enrolls again')
+        self.tell('hosts: %s' % (', '.join(self.list_hosts()) or 'none'))
+        if self.list_hosts():
+            raise Failure('the host is still there')
         status, answer = self.post()
         self.tell('POST /v1/: %d %s' % (status, json.dumps(answer)))
         if status != 410:
             raise Failure('410 was due')
+
+    def list_hosts(self) -> list[str]:
+        """Return what the embedded identity backend knows."""
+        path = self.directory / 'state' / 'novajoin.sqlite'
+        with contextlib.closing(
+            sqlite3.connect('file:%s?mode=ro' % path, uri=True)
+        ) as connection:
+            rows = connection.execute('SELECT hostname FROM hosts').fetchall()
+        return [row[0] for row in rows]
 
     def is_closed(self) -> bool:
         _, answer = self.call_api('GET', '/v1/enrollments/%s' % self.instance)
@@ -417,7 +433,7 @@ def main() -> int:
         help='leave the processes and their files when all is shown',
     )
     arguments = parser.parse_args()
-    missing = preflight.find_missing(['sh', 'openssl', 'curl'])
+    missing = preflight.find_missing(['sh', 'awk', 'cmp', 'openssl', 'curl'])
     if missing:
         print('missing: %s' % ', '.join(missing), file=sys.stderr)
         return 1

@@ -21,6 +21,7 @@ import dataclasses
 import enum
 import json
 import pathlib
+import socket
 from typing import Any
 from typing import Final
 from urllib import parse
@@ -34,6 +35,9 @@ _AUTH: Final = 'vendordata_dynamic_auth'
 _MESSAGING: Final = 'oslo_messaging_notifications'
 _TARGET: Final = 'join'
 _LOOPBACK: Final = frozenset({'localhost', '127.0.0.1', '::1'})
+
+#: Seconds for a connection on the same machine.
+_PATIENCE: Final = 2
 
 #: A read time-out below this leaves nothing for a busy moment, in seconds.
 _READ_TIMEOUT: Final = 30
@@ -165,6 +169,32 @@ def list_faults(conf: cfg.ConfigOpts, expected: Expectation) -> list[Fault]:
         *_check_notifications(conf, expected),
     ]
     return sorted(faults, key=lambda fault: -fault.severity)
+
+
+def list_deaf_targets(conf: cfg.ConfigOpts) -> list[Fault]:
+    """Connect to the targets on this machine; return those where none listens.
+
+    :param conf: what :func:`read` returned
+    """
+    faults = []
+    for target in conf.api.vendordata_dynamic_targets:
+        parts = parse.urlsplit(target.partition('@')[2])
+        if parts.hostname not in _LOOPBACK:
+            continue
+        try:
+            port = parts.port or (443 if parts.scheme == 'https' else 80)
+            socket.create_connection((parts.hostname, port), _PATIENCE).close()
+        except (OSError, ValueError):
+            faults.append(
+                Fault(
+                    Severity.POOR,
+                    '[api] vendordata_dynamic_targets',
+                    'nobody listens at %s on this machine; where this is '
+                    "nova's configuration, run a novajoin-server here or set "
+                    'the address of one' % parts.geturl(),
+                )
+            )
+    return faults
 
 
 def _is_set(conf: cfg.ConfigOpts, name: str, group: str | None) -> bool:

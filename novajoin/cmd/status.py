@@ -218,8 +218,9 @@ class Checks(upgradecheck.UpgradeCommands):
                 )
             paths = [_NOVA_CONF]
         api = self._conf.api
+        conf = nova_conf.read(paths)
         faults = nova_conf.list_faults(
-            nova_conf.read(paths),
+            conf,
             nova_conf.Expectation(
                 budget=api.budget,
                 is_noauth=api.auth_strategy == 'noauth',
@@ -228,6 +229,7 @@ class Checks(upgradecheck.UpgradeCommands):
                 exchanges=frozenset(self._conf.notify.exchanges),
             ),
         )
+        faults += nova_conf.list_deaf_targets(conf)
         if not faults:
             return Result(Code.SUCCESS)
         is_wrong = faults[0].severity is nova_conf.Severity.WRONG

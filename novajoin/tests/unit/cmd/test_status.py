@@ -13,6 +13,7 @@
 import datetime
 import json
 import os
+import socket
 from unittest import mock
 
 import fixtures
@@ -236,9 +237,26 @@ class TestNova(StatusCase):
         _, results = self.run_checks(None, '--nova-conf', str(path))
         return results['nova.conf']
 
+    def make_target(self, sock):
+        return {
+            'api': {
+                'vendordata_dynamic_targets': 'join@http://127.0.0.1:%d/v1/'
+                % sock.getsockname()[1]
+            }
+        }
+
     def test_good(self):
         """NJ5: a nova.conf that asks and tells novajoin."""
-        self.assertEqual((0, None), self.check({}))
+        with socket.create_server(('127.0.0.1', 0)) as sock:
+            self.assertEqual((0, None), self.check(self.make_target(sock)))
+
+    def test_nobody_listens(self):
+        """A compute without a novajoin-server of its own."""
+        with socket.socket() as sock:
+            sock.bind(('127.0.0.1', 0))
+            result, details = self.check(self.make_target(sock))
+        self.assertEqual(1, result)
+        self.assertIn('nobody listens', details)
 
     def test_poor(self):
         result, details = self.check(
