@@ -18,6 +18,8 @@
     ├── BadRequest                     400  bad_request
     │   ├── InvalidBody                400  invalid_body
     │   ├── InvalidHostname            400  hostname_invalid
+    │   │   ├── ForeignZone            400  hostname_zone
+    │   │   └── ReservedHostname       400  hostname_reserved
     │   └── CsrError                   400  csr_malformed
     │       ├── CsrMalformed           400  csr_malformed
     │       ├── CsrSignatureInvalid    400  csr_signature
@@ -115,6 +117,20 @@ class InvalidHostname(BadRequest):
 
     reason = 'hostname_invalid'
     default_message = 'The hostname is not valid.'
+
+
+class ForeignZone(InvalidHostname):
+    """The hostname is in a zone that the project may not use."""
+
+    reason = 'hostname_zone'
+    default_message = 'The hostname is outside the zones of the project.'
+
+
+class ReservedHostname(InvalidHostname):
+    """The hostname is one that no instance may have."""
+
+    reason = 'hostname_reserved'
+    default_message = 'The hostname is reserved.'
 
 
 class CsrError(BadRequest):

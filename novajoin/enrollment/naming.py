@@ -29,6 +29,8 @@ _INVALID = re.compile(r'[^a-z0-9-]+', re.ASCII)
 _LONGEST: Final = 253
 #: Longer input is not looked at.
 _LONGEST_INPUT: Final = 1024
+#: So much of it is quoted in a message.
+_LONGEST_SHOWN: Final = 80
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,36 +54,40 @@ class Settings:
 
 def _quote(text: str) -> str:
     # A hostile name must not write to the reader's terminal or log.
-    shown = ascii(text[:80])
-    return shown if len(text) <= 80 else shown + '…'
+    shown = ascii(text[:_LONGEST_SHOWN])
+    if max(len(text), len(shown) - 2) <= _LONGEST_SHOWN:
+        return shown
+    return shown[: _LONGEST_SHOWN + 1] + '…'
 
 
-def _make_label(text: str, what: str) -> str:
+def _make_label(text: str, subject: str) -> str:
+    """Return the canonical form of one label.
+
+    :param subject: how an error begins: what the name is, and all of it
+    """
     label = text.lower()
     if not label.isascii():
         try:
             label = idna.encode(label, uts46=True).decode('ascii')
         except (idna.IDNAError, UnicodeError) as exc:
             raise exceptions.InvalidHostname(
-                '%s %s is not a valid internationalised name.'
-                % (what, _quote(text))
+                '%s is not a valid internationalised name.' % subject
             ) from exc
     elif label.startswith('xn--'):
         try:
             idna.decode(label)
         except (idna.IDNAError, UnicodeError) as exc:
             raise exceptions.InvalidHostname(
-                '%s %s is not valid punycode.' % (what, _quote(text))
+                '%s is not valid punycode.' % subject
             ) from exc
     if _LABEL.fullmatch(label) is None:
         raise exceptions.InvalidHostname(
-            '%s %s is not a DNS label: 1 to 63 letters, digits and dashes, '
-            'no dash at either end.' % (what, _quote(text))
+            '%s has what is not a DNS label: 1 to 63 letters, digits and '
+            'dashes, no dash at either end.' % subject
         )
     if label[2:4] == '--' and not label.startswith('xn--'):
         raise exceptions.InvalidHostname(
-            '%s %s has dashes where only punycode has them.'
-            % (what, _quote(text))
+            '%s has dashes where only punycode has them.' % subject
         )
     return label
 
@@ -93,16 +99,16 @@ def canonicalize(name: str, what: str = 'The name') -> str:
     :param what: how an error calls it
     :raises InvalidHostname: it cannot be a DNS name
     """
+    subject = '%s %s' % (what, _quote(name))
     if not name or len(name) > _LONGEST_INPUT:
-        raise exceptions.InvalidHostname(
-            '%s %s is empty or too long.' % (what, _quote(name))
-        )
+        raise exceptions.InvalidHostname('%s is empty or too long.' % subject)
     text = name.removesuffix('.')
-    canonical = '.'.join(_make_label(label, what) for label in text.split('.'))
+    canonical = '.'.join(
+        _make_label(label, subject) for label in text.split('.')
+    )
     if len(canonical) > _LONGEST:
         raise exceptions.InvalidHostname(
-            '%s %s is longer than %d characters.'
-            % (what, _quote(name), _LONGEST)
+            '%s is longer than %d characters.' % (subject, _LONGEST)
         )
     return canonical
 
@@ -125,7 +131,7 @@ def normalize_label(text: str) -> str:
     if label[2:4] == '--':
         # Only valid punycode may have dashes there.
         try:
-            return _make_label(label, 'The project name')
+            return _make_label(label, 'The project name %s' % _quote(text))
         except exceptions.InvalidHostname:
             label = re.sub('-+', '-', label)
     if _LABEL.fullmatch(label) is None:
@@ -172,7 +178,7 @@ class Naming:
         if self._settings.normalize_project:
             label = normalize_label(name)
         else:
-            label = _make_label(name, 'The project name')
+            label = _make_label(name, 'The project name %s' % _quote(name))
         return '%s.%s' % (label, self._settings.domain)
 
     def get_fqdn(self, hostname: str, project: str) -> str:
@@ -182,6 +188,8 @@ class Naming:
             the project may use
         :param project: project id
         :raises InvalidHostname: with what is wrong
+        :raises ForeignZone: the project may not use its zone
+        :raises ReservedHostname: no instance may have it
         """
         home = self.find_subdomain(project) or self._settings.domain
         posted = canonicalize(hostname, 'The hostname')
@@ -191,13 +199,14 @@ class Naming:
         elif zone == home or zone in self._settings.allowed_zones(project):
             fqdn = posted
         else:
-            raise exceptions.InvalidHostname(
+            raise exceptions.ForeignZone(
                 'The hostname %s is outside the zones that the project may '
                 'use.' % _quote(hostname)
             )
         for reserved in self._settings.reserved:
             if is_within(fqdn, reserved):
-                raise exceptions.InvalidHostname(
-                    'The name %s is reserved.' % fqdn
+                raise exceptions.ReservedHostname(
+                    'The hostname %s is reserved: no instance gets %s or a '
+                    'name below it.' % (_quote(hostname), reserved)
                 )
         return fqdn

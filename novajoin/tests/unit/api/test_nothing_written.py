@@ -36,7 +36,8 @@ domain = example.com
 reserved = ipa.example.com
 """
 
-HOSTNAMES = (
+#: What cannot be a name.
+_INVALID = (
     '',
     '.',
     '..',
@@ -71,12 +72,16 @@ HOSTNAMES = (
     '\u202eevil',
     'a\u0000',
     '\ufeff',
-    '127.0.0.1',
     '::1',
+)
+_FOREIGN = (
+    '127.0.0.1',
     'web.example.org',
     'web.example.com.evil.org',
     'a.b.example.com',
-    # The check-in service's own name, and what is below it.
+)
+#: The check-in service's own name, and what is set.
+_RESERVED = (
     'join',
     'JOIN',
     'join.example.com',
@@ -84,6 +89,17 @@ HOSTNAMES = (
     'ipa',
     'Ipa.Example.COM',
 )
+#: Hostnames that no instance gets, each with the reason.
+HOSTNAMES = {
+    **dict.fromkeys(_INVALID, 'hostname_invalid'),
+    **dict.fromkeys(_FOREIGN, 'hostname_zone'),
+    **dict.fromkeys(_RESERVED, 'hostname_reserved'),
+}
+
+
+def show(hostname):
+    """Return how the beginning of a message quotes a hostname."""
+    return 'The hostname %s' % ascii(hostname)[:50].rstrip("'\"")
 
 
 class TestNothingWritten(tests_base.TestCase):
@@ -118,13 +134,14 @@ class TestNothingWritten(tests_base.TestCase):
     def test_hostnames(self):
         before = self.count()
         self.assertEqual(0, before['enrollments'])
-        for hostname in HOSTNAMES:
+        for hostname, reason in HOSTNAMES.items():
             response = self.app.post_json(
                 '/v1/', {**base.POST, 'hostname': hostname}, status='*'
             )
             error = response.json['error'] if response.json else response
             self.assertEqual(400, response.status_int, repr(hostname[:80]))
-            self.assertEqual('hostname_invalid', error['reason'])
+            self.assertEqual(reason, error['reason'], repr(hostname[:80]))
+            self.assertIn(show(hostname), error['message'])
             self.assertLess(len(error['message']), 400)
             self.assertTrue(
                 error['message'].replace('…', '').isprintable(), error

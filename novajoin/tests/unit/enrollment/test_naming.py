@@ -186,8 +186,10 @@ class NamingTestCase(base.TestCase):
             'web.com',
         ):
             error = self.assertRaises(
-                exceptions.InvalidHostname, given.get_fqdn, name, PROJECT
+                exceptions.ForeignZone, given.get_fqdn, name, PROJECT
             )
+            self.assertEqual('hostname_zone', error.reason)
+            self.assertIn(repr(name), error.message)
             self.assertIn('zones', error.message)
 
     def test_allowed_zones_are_of_a_project(self):
@@ -207,6 +209,24 @@ class NamingTestCase(base.TestCase):
             exceptions.InvalidHostname, given.get_fqdn, 'a' * 62, PROJECT
         )
 
+    def test_the_whole_name_is_shown(self):
+        """Not the label at fault, which may be empty; never unescaped."""
+        for name, shown in (
+            ('..', "'..'"),
+            ('a..b', "'a..b'"),
+            ('.a', "'.a'"),
+            ('../../etc/passwd', "'../../etc/passwd'"),
+            ('web.a_b.example.com', "'web.a_b.example.com'"),
+            ('a\0b\n', r"'a\x00b\n'"),
+            ('x' * 300, "'%s…" % ('x' * 80)),
+            ('\N{SNOWMAN}' * 80, "'%s…" % (r'\u2603' * 14)[:80]),
+        ):
+            error = self.assertRaises(
+                exceptions.InvalidHostname, make().get_fqdn, name, PROJECT
+            )
+            self.assertEqual('hostname_invalid', error.reason)
+            self.assertIn('The hostname %s ' % shown, error.message)
+
     def test_reserved(self):
         """The check-in service's name and its subtree, and what is set."""
         given = make(
@@ -224,8 +244,10 @@ class NamingTestCase(base.TestCase):
             'ipa.lab.test',
         ):
             error = self.assertRaises(
-                exceptions.InvalidHostname, given.get_fqdn, name, PROJECT
+                exceptions.ReservedHostname, given.get_fqdn, name, PROJECT
             )
+            self.assertEqual('hostname_reserved', error.reason)
+            self.assertIn(repr(name), error.message)
             self.assertIn('reserved', error.message)
         self.assertEqual('xjoin.example.com', given.get_fqdn('xjoin', PROJECT))
 
