@@ -367,7 +367,8 @@ class Certificate:
     :ivar serial: lower-case hex digits
     :ivar der: None between claim and signature
     :ivar superseded_by: serial of the successor (renewal)
-    :ivar presented_at: when it was first used for mutual TLS
+    :ivar presented_at: when it was first used for what was granted: a
+        renewal, a receipt
     """
 
     serial: str

@@ -179,7 +179,7 @@ def supersede(tx: engine.Transaction, old: str, new: str) -> bool:
 def set_presented(
     tx: engine.Transaction, serial: str, now: datetime.datetime
 ) -> None:
-    """Note that a certificate was used for mutual TLS."""
+    """Note that a certificate was used for what was granted."""
     tx.execute(
         sa.update(_T)
         .where(_T.c.serial == serial, _T.c.presented_at.is_(None))

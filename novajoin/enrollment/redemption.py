@@ -164,6 +164,8 @@ class Redemption:
                 tx, current.serial, successor.serial
             ):
                 return False
+            # Not before: who asks for what is not given leaves no trace.
+            certificates.set_presented(tx, current.serial, now)
             _bind_key(tx, enrollment, matched.public_key_sha256)
             certificates.insert(tx, successor)
             return True
@@ -191,7 +193,7 @@ class Redemption:
         :raises ReceiptConflict: no such payload was handed out
         :raises CertificateRevoked: the certificate is no longer valid
         """
-        enrollment, _ = self._identify(peer)
+        enrollment, certificate = self._identify(peer)
         if _SHA256.fullmatch(sha256) is None or not 0 < seq < 2**31:
             raise exceptions.InvalidBody(
                 'A receipt has a seq from 1 and a sha256 of 64 hex digits.'
@@ -201,11 +203,12 @@ class Redemption:
         )
         if sent is None or sent.sha256.hex() != sha256:
             raise exceptions.ReceiptConflict
-        if sent.received_at is not None:
+        if None not in (sent.received_at, certificate.presented_at):
             return
         now = self._clock()
 
         def receive(tx: engine.Transaction) -> None:
+            certificates.set_presented(tx, certificate.serial, now)
             if payloads.set_received(tx, enrollment.instance, seq, now):
                 lifecycle.record(
                     tx,
@@ -264,11 +267,6 @@ class Redemption:
             raise exceptions.Contested
         if not enrollment.is_living:
             raise exceptions.CertificateRevoked
-        if certificate.presented_at is None:
-            now = self._clock()
-            self._db.write(
-                lambda tx: certificates.set_presented(tx, serial, now)
-            )
         return enrollment, certificate
 
     # The claim.

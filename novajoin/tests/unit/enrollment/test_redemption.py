@@ -740,18 +740,50 @@ class RenewTestCase(Case):
         )
 
     def test_bad_request(self):
-        self.assertRaises(
-            exceptions.CsrError,
-            self.world.redemption.renew,
-            self.guest.certificate,
-            b'x',
-            'req',
-        )
+        """Nothing is written, not even that the certificate was used."""
+        template = dict(self.guest.payload['csr'])
+        template['dns'] = ['web1.example.com', 'evil.example.com']
+        with self.assert_nothing_written(self.world):
+            for csr in (
+                b'x',
+                self.guest.make_csr()[:-1],
+                world.make_csr(template, self.guest.key),
+            ):
+                self.assertRaises(
+                    exceptions.CsrError,
+                    self.world.redemption.renew,
+                    self.guest.certificate,
+                    csr,
+                    'req',
+                )
+        self.assertIsNotNone(self.guest.renew().certificate)
 
     def test_foreign_key(self):
         other = self.world.enroll('web2')
-        self.assertRaises(exceptions.KeyReused, self.guest.renew, other.key)
+        with self.assert_nothing_written(self.world):
+            self.assertRaises(
+                exceptions.KeyReused, self.guest.renew, other.key
+            )
         self.assertIsNotNone(self.guest.renew().certificate)
+
+    def test_presented(self):
+        """What a certificate was used for, once, and is then kept."""
+        key = world.make_key()
+        successor = self.guest.renew(key)
+        old, new = self.world.list_certificates(self.guest.instance)
+        self.assertEqual(self.world.clock(), old.presented_at)
+        self.assertIsNone(new.presented_at)
+        # Refused, so that the answer can still be fetched again.
+        self.assertRaises(
+            exceptions.CsrError,
+            self.world.redemption.renew,
+            successor.certificate,
+            b'x',
+            'req',
+        )
+        self.assertEqual(successor, self.guest.renew(key))
+        self.guest.renew(world.make_key(), successor.certificate)
+        self.assertRaises(exceptions.Contested, self.guest.renew, key)
 
     def test_not_ours(self):
         """Revoked, of an old epoch, not ours: 403 certificate_revoked."""
@@ -914,16 +946,20 @@ class ReceiptTestCase(Case):
 
     def test_another_digest(self):
         guest = self.world.enroll()
-        guest.send_receipt()
-        with self.assert_nothing_written(self.world):
-            for seq, sha256 in (
-                (1, '0' * 64),
-                (2, None),
-                (99, None),
-            ):
-                self.assertRaises(
-                    exceptions.ReceiptConflict, guest.send_receipt, seq, sha256
-                )
+        for _ in range(2):
+            with self.assert_nothing_written(self.world):
+                for seq, sha256 in (
+                    (1, '0' * 64),
+                    (2, None),
+                    (99, None),
+                ):
+                    self.assertRaises(
+                        exceptions.ReceiptConflict,
+                        guest.send_receipt,
+                        seq,
+                        sha256,
+                    )
+            guest.send_receipt()
 
     def test_of_another_instance(self):
         guest, other = self.world.enroll(), self.world.enroll('web2')
@@ -945,9 +981,10 @@ class ReceiptTestCase(Case):
             (1, '0' * 64 + '\n'),
             (1, 'A' * 64),
         ):
-            self.assertRaises(
-                exceptions.InvalidBody, guest.send_receipt, seq, sha256
-            )
+            with self.assert_nothing_written(self.world):
+                self.assertRaises(
+                    exceptions.InvalidBody, guest.send_receipt, seq, sha256
+                )
 
     def test_revoked(self):
         guest = self.world.enroll()
