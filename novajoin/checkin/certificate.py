@@ -26,7 +26,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
 from novajoin import exceptions
+from novajoin.ca import csr as ca_csr
+from novajoin.enrollment import naming
 
+#: So many check-in URLs fit into a payload.
+_MOST_URLS: Final = 8
 _LONGEST_COMMON_NAME: Final = 64
 
 
@@ -51,41 +55,83 @@ class Own:
         return self.not_before + (self.not_after - self.not_before) * 2 / 3
 
 
+def canonicalize_urls(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the check-in URLs as instances are told them.
+
+    Host names are lower-case A-labels without a final dot, so that each of
+    them is a name in the certificate; nothing follows the port.
+
+    :param urls: ``[checkin] urls``
+    :raises ConfigurationError: one is not ``https://name[:port]``, or there
+        are too many for a payload
+    """
+    if len(urls) > _MOST_URLS:
+        raise exceptions.ConfigurationError(
+            '[checkin] urls',
+            'there are %d; an instance is given %d at most'
+            % (len(urls), _MOST_URLS),
+        )
+    canonical = []
+    for url in urls:
+        host, port = _split(url)
+        canonical.append(
+            'https://%s%s'
+            % (
+                '[%s]' % host if ':' in host else host,
+                '' if port is None else ':%d' % port,
+            )
+        )
+    return tuple(canonical)
+
+
 def get_names(urls: Sequence[str]) -> frozenset[str]:
     """Return the names that the certificate has to have.
 
     :param urls: ``[checkin] urls``
+    :returns: canonical DNS names and IP addresses, those without a zone
     :raises ConfigurationError: one is not ``https://name[:port]``
     """
-    names = set()
-    for url in urls:
-        try:
-            parts = urllib.parse.urlsplit(url)
-            host = parts.hostname
-            _ = parts.port  # raises when it is not one
-        except ValueError:
-            host = None
-        if (
-            not host
-            or parts.scheme != 'https'
-            or parts.path not in ('', '/')
-            or parts.query
-            or parts.fragment
-            or '@' in parts.netloc
-        ):
-            raise exceptions.ConfigurationError(
-                '[checkin] urls',
-                '%r is not of the form https://name:port' % url,
-            )
-        names.add(_normalize(host))
-    return frozenset(names)
+    # The CA reads the same names out of the URLs and out of requests: were
+    # they normalized twice, a certificate could lack a name for ever.
+    addresses, dns = ca_csr.split_names([_split(url)[0] for url in urls])
+    return addresses | dns
 
 
-def _normalize(host: str) -> str:
+def _split(url: str) -> tuple[str, int | None]:
+    """Return host and port of a check-in URL.
+
+    :returns: an address, in the case of IPv6 perhaps with a zone, or a
+        canonical name; None where the port is left out
+    :raises ConfigurationError: it is not ``https://name[:port]``
+    """
     try:
-        return str(ipaddress.ip_address(host))
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port
     except ValueError:
-        return host.lower().rstrip('.')
+        host = port = None
+    if (
+        not host
+        or port == 0
+        or parts.scheme != 'https'
+        or parts.path not in ('', '/')
+        or parts.query
+        or parts.fragment
+        or '@' in parts.netloc
+    ):
+        raise exceptions.ConfigurationError(
+            '[checkin] urls',
+            '%s is not of the form https://name:port' % ascii(url),
+        )
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            host = naming.canonicalize(host, 'The label')
+        except exceptions.InvalidHostname as exc:
+            raise exceptions.ConfigurationError(
+                '[checkin] urls', '%s: %s' % (ascii(url), exc.message)
+            ) from exc
+    return host, port
 
 
 def make_key() -> str:

@@ -17,6 +17,7 @@ uses it, after the fork.
 """
 
 from collections.abc import Callable
+import dataclasses
 import datetime
 import functools
 import os
@@ -74,6 +75,19 @@ _PROJECT_NAME_TTL: Final = 300.0
 def get_now() -> datetime.datetime:
     """Return the present, in UTC."""
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _canonicalize(option: str, name: str) -> str:
+    """Return a DNS name of the configuration in canonical form.
+
+    :raises ConfigurationError: it is not one
+    """
+    try:
+        return naming.canonicalize(name, 'The label')
+    except exceptions.InvalidHostname as exc:
+        raise exceptions.ConfigurationError(
+            option, '%s: %s' % (ascii(name), exc.message)
+        ) from exc
 
 
 class Assembly:
@@ -236,13 +250,17 @@ class Assembly:
 
     @functools.cached_property
     def checkin_urls(self) -> tuple[models.CheckinUrl, ...]:
-        """The URLs that the payload advertises, the first is tried first."""
+        """The URLs that the payload advertises, the first is tried first.
+
+        :raises ConfigurationError: a URL is not ``https://name[:port]``, or
+            there are too many
+        """
         urls = self.conf.checkin.urls or [
             'https://%s:%d' % (socket.getfqdn(), self.conf.checkin.port)
         ]
         return tuple(
-            models.CheckinUrl(url.rstrip('/'), priority)
-            for priority, url in enumerate(urls)
+            models.CheckinUrl(url, priority)
+            for priority, url in enumerate(certificate.canonicalize_urls(urls))
         )
 
     @functools.cached_property
@@ -255,8 +273,23 @@ class Assembly:
 
     @functools.cached_property
     def allow_lists(self) -> dict[str, models.AllowList]:
-        """What projects may ask for, by project id."""
-        return conf_project.list_projects(self.conf)
+        """What projects may ask for, by project id.
+
+        :raises ConfigurationError: a section is not of a project, or a zone
+            is not a DNS name
+        """
+        return {
+            project: dataclasses.replace(
+                allowed,
+                zones=tuple(
+                    _canonicalize('[project:%s] allowed_zones' % project, zone)
+                    for zone in allowed.zones
+                ),
+            )
+            for project, allowed in conf_project.list_projects(
+                self.conf
+            ).items()
+        }
 
     @functools.cached_property
     def domain(self) -> str:
@@ -264,12 +297,7 @@ class Assembly:
 
         :raises ConfigurationError: it is not a DNS name
         """
-        try:
-            return naming.canonicalize(self.conf.naming.domain, 'The domain')
-        except exceptions.InvalidHostname as exc:
-            raise exceptions.ConfigurationError(
-                '[naming] domain', exc.message
-            ) from exc
+        return _canonicalize('[naming] domain', self.conf.naming.domain)
 
     @functools.cached_property
     def zones(self) -> frozenset[str]:

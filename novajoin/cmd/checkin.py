@@ -26,7 +26,6 @@ from novajoin import exceptions
 from novajoin import models
 from novajoin.ca import base as ca_base
 from novajoin.checkin import app
-from novajoin.checkin import certificate
 from novajoin.checkin import files
 from novajoin.checkin import hooks
 from novajoin.checkin import keeper
@@ -53,7 +52,7 @@ def _make_keeper(
     own.setup()
     return keeper.Keeper(
         own,
-        certificate.get_names([url.url for url in assembly.checkin_urls]),
+        assembly.checkin_names,
         socket.getfqdn(),
         assembly.service_certificates,
         assembly.ca.get_chain,
@@ -176,8 +175,8 @@ def validate(conf: cfg.ConfigOpts) -> None:
     :raises ConfigurationError: with the option at fault
     """
     assembly = parts.Assembly(conf)
-    certificate.get_names([url.url for url in assembly.checkin_urls])
-    assembly.ca  # noqa: B018 loads and validates
+    assembly.checkin_names  # noqa: B018 loads and validates
+    assembly.ca  # noqa: B018 likewise
     assembly.naming  # noqa: B018 likewise
 
 

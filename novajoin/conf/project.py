@@ -11,11 +11,17 @@
 # under the License.
 """Sections [project:<id>]: what each project may ask for; default: nothing."""
 
+import re
+from typing import Final
+
 from oslo_config import cfg
 
+from novajoin import exceptions
 from novajoin import models
 
-_PREFIX = 'project:'
+_PREFIX: Final = 'project:'
+#: Keystone's ids; some old ones have the dashes of a uuid.
+_ID: Final = re.compile('[0-9a-f]{8}(-?)([0-9a-f]{4}\\1){3}[0-9a-f]{12}')
 
 OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
@@ -66,22 +72,27 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 def list_projects(conf: cfg.ConfigOpts) -> dict[str, models.AllowList]:
     """Return the allow-lists of all projects that have a section.
 
-    :returns: allow-lists by project id
+    :returns: allow-lists by project id; zones are as they were written
+    :raises ConfigurationError: a section is not of a project id
     """
     found = {}
     for section in conf.list_all_sections():
         if not section.startswith(_PREFIX):
             continue
+        project = section.removeprefix(_PREFIX).strip()
+        if _ID.fullmatch(project) is None:
+            raise exceptions.ConfigurationError(
+                '[%s]' % section,
+                'this is not the id of a project, which has 32 lower-case '
+                'hexadecimal digits',
+            )
         conf.register_opts(OPTIONS, group=section)
         values = conf[section]
-        project = section.removeprefix(_PREFIX).strip()
         found[project] = models.AllowList(
             project=project,
             classes=tuple(values.allowed_classes),
             services=tuple(values.allowed_services),
             subhosts=tuple(values.allowed_subhosts),
-            zones=tuple(
-                zone.lower().removesuffix('.') for zone in values.allowed_zones
-            ),
+            zones=tuple(values.allowed_zones),
         )
     return found

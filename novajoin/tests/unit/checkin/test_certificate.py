@@ -24,13 +24,21 @@ from novajoin.tests.unit.checkin import pki
 class TestGetNames(base.TestCase):
     def test_names(self):
         self.assertEqual(
-            {'join.example.com', '192.0.2.1', '2001:db8::1'},
+            {
+                'join.example.com',
+                '192.0.2.1',
+                '2001:db8::1',
+                'fe80::1',
+                'xn--jin-sna.example.com',
+            },
             certificate.get_names(
                 [
                     'https://Join.Example.com:9998',
                     'https://join.example.com./',
                     'https://192.0.2.1',
                     'https://[2001:DB8:0::1]:443',
+                    'https://[fe80::1%25eth0]:9998',
+                    'https://j\xf6in.example.com',
                 ]
             ),
         )
@@ -49,11 +57,32 @@ class TestGetNames(base.TestCase):
             'https://join.example.com#x',
             'https://me@join.example.com',
             'https://[::1',
+            'https://join.example.com:0',
+            'https://a..b',
+            'https://jo_in.example.com',
+            'https://-join.example.com',
+            'https://*.example.com',
+            'https://%s.example.com' % ('x' * 64),
+            'https://192.0.2.1%25eth0',
         ):
-            error = self.assertRaises(
-                exceptions.ConfigurationError, certificate.get_names, [url]
-            )
-            self.assertIn('[checkin] urls', error.message)
+            for function in (
+                certificate.get_names,
+                certificate.canonicalize_urls,
+            ):
+                error = self.assertRaises(
+                    exceptions.ConfigurationError, function, [url]
+                )
+                self.assertEqual('[checkin] urls', error.option)
+                self.assertIn(repr(url), error.message)
+
+    def test_how_many(self):
+        urls = ['https://join%d.test' % i for i in range(9)]
+        self.assertEqual(
+            tuple(urls[:8]), certificate.canonicalize_urls(urls[:8])
+        )
+        self.assertRaises(
+            exceptions.ConfigurationError, certificate.canonicalize_urls, urls
+        )
 
 
 class TestMakeCsr(base.TestCase):

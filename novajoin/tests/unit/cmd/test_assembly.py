@@ -21,6 +21,9 @@ from novajoin.keys import repository
 from novajoin.tests import base
 from novajoin.tests.unit.cmd import conf as test_conf
 
+PROJECT = 'ab' * 16
+NINE_URLS = ','.join('https://join%d.test' % i for i in range(9))
+
 
 class AssemblyTest(base.TestCase):
     def make(self, **options):
@@ -64,7 +67,11 @@ class AssemblyTest(base.TestCase):
             ('[ca] backend', {'ca': {'backend': 'nowhere'}}),
             ('[injectors] enabled', {'injectors': {'enabled': 'pigeon'}}),
             ('[injectors] enabled', {'injectors': {'enabled': ''}}),
+            ('[naming] domain', {'naming': {'domain': 'a..b'}}),
             ('[checkin] urls', {'checkin': {'urls': 'http://plain.test'}}),
+            ('[checkin] urls', {'checkin': {'urls': NINE_URLS}}),
+            ('[checkin] urls', {'checkin': {'urls': 'https://a..b'}}),
+            ('[project:AAAA]', {'project:AAAA': {'allowed_zones': 'a.test'}}),
             ('[api] auth_strategy', {'api': {'listen': '0.0.0.0'}}),
             (
                 '[keystone_authtoken] auth_type',
@@ -90,6 +97,44 @@ class AssemblyTest(base.TestCase):
             )
             self.assertEqual('[database] connection', error.option)
             self.assertNotIn('swordfish', str(error))
+
+    def test_a_zone_that_is_no_name(self):
+        """An empty one would let the CA name every host there is."""
+        section = 'project:%s' % PROJECT
+        for zone in ('.', '*.foo.org', 'a..b', 'foo_bar.org', 'x' * 64):
+            parts = self.make(
+                **{section: {'allowed_zones': 'good.test, %s' % zone}}
+            )
+            error = self.assertRaises(
+                exceptions.ConfigurationError, lambda parts: parts.zones, parts
+            )
+            self.assertEqual('[%s] allowed_zones' % section, error.option)
+            self.assertIn(repr(zone), error.message)
+
+    def test_names_are_made_ascii(self):
+        parts = self.make(
+            **{
+                'naming': {'domain': 'M\xfcn.Example'},
+                'checkin': {
+                    'urls': 'https://J\xf6in.example.com.:9998/,'
+                    'https://[fe80::1%25eth0]:9998'
+                },
+                'project:%s' % PROJECT: {'allowed_zones': 'm\xfcn.org'},
+            }
+        )
+        self.assertEqual('xn--mn-xka.example', parts.domain)
+        self.assertEqual({parts.domain, 'xn--mn-xka.org'}, parts.zones)
+        self.assertEqual(
+            [
+                'https://xn--jin-sna.example.com:9998',
+                'https://[fe80::1%25eth0]:9998',
+            ],
+            [url.url for url in parts.checkin_urls],
+        )
+        self.assertEqual(
+            {'xn--jin-sna.example.com', 'fe80::1'}, parts.checkin_names
+        )
+        parts.prepare()
 
     def test_keystone_without_an_account_to_ask_with(self):
         parts = self.make(api={'auth_strategy': 'keystone'})
@@ -132,14 +177,16 @@ class AssemblyTest(base.TestCase):
         parts = self.make(
             **{
                 'naming': {'domain': 'example.com'},
-                'project:abc': {'allowed_zones': 'Zone.Test., other.test'},
+                'project:%s' % PROJECT: {
+                    'allowed_zones': 'Zone.Test., other.test'
+                },
             }
         )
         self.assertEqual(
             {'example.com', 'zone.test', 'other.test'}, parts.zones
         )
         self.assertEqual(
-            'vm.zone.test', parts.naming.get_fqdn('vm.zone.test', 'abc')
+            'vm.zone.test', parts.naming.get_fqdn('vm.zone.test', PROJECT)
         )
         self.assertRaises(
             exceptions.InvalidHostname,

@@ -13,6 +13,7 @@
 
 from oslo_config import cfg
 
+from novajoin import exceptions
 from novajoin import models
 from novajoin.conf import project
 from novajoin.tests import base
@@ -54,7 +55,7 @@ class ProjectTestCase(base.TestCase):
                 classes=('web', 'db'),
                 services=('HTTP',),
                 subhosts=('internal',),
-                zones=('lab.example.org', 'x.test'),
+                zones=('Lab.Example.ORG.', 'x.test'),
             ),
             found[ONE],
         )
@@ -64,6 +65,20 @@ class ProjectTestCase(base.TestCase):
     def test_blanks(self):
         found = self.read('[project: %s ]\nallowed_classes = web\n' % ONE)
         self.assertEqual({ONE}, found.keys())
+
+    def test_what_is_no_project(self):
+        """A section that no project has would allow nothing, unnoticed."""
+        for name in ('', 'AAAA', 'A' * 32, 'a' * 31, 'admin', ONE + ',' + TWO):
+            error = self.assertRaises(
+                exceptions.ConfigurationError,
+                self.read,
+                '[project:%s]\nallowed_classes = web\n' % name,
+            )
+            self.assertEqual('[project:%s]' % name, error.option)
+
+    def test_dashes(self):
+        name = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa'
+        self.assertEqual({name}, self.read('[project:%s]\n' % name).keys())
 
     def test_sample(self):
         """The sample shows one section, with every option explained."""
