@@ -42,6 +42,8 @@ from novajoin.keys import repository
 _SEEN = 120
 #: So many periods of the CRL a certificate row outlives its certificate.
 _CRL_PERIODS = 2
+#: A century: no row is older, and every clock can be set back by it.
+_MOST_DAYS = 36500
 
 Command = Callable[[parts.Assembly, argparse.Namespace], None]
 
@@ -87,6 +89,23 @@ def db_purge(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
 
     for what, count in assembly.database.write(purge).items():
         print('%s: %d' % (what, count))
+
+
+def _read_days(text: str) -> int:
+    """Return an age in days, at least one: running processes reported within
+    less, and a rotation counts on what they said.
+
+    :raises argparse.ArgumentTypeError: it is no number, or out of bounds
+    """
+    try:
+        days = int(text)
+    except ValueError:
+        days = 0
+    if not 1 <= days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(
+            '%s is not a number from 1 to %d' % (ascii(text[:40]), _MOST_DAYS)
+        )
+    return days
 
 
 def keys_setup(
@@ -370,9 +389,10 @@ def _add_commands(
     purge = _add_command(database, 'purge', db_purge)
     purge.add_argument(
         '--days',
-        type=int,
+        type=_read_days,
         default=90,
-        help='how old rows must be, in days (default: %(default)s)',
+        help='how old rows must be, in days, 1 at least '
+        '(default: %(default)s)',
     )
     keys = subparsers.add_parser(
         'keys', help='the key repository', description='The key repository.'

@@ -48,7 +48,8 @@ can reach another one only, for instance 443.
         sample_default='https://<FQDN of this machine>:9998',
         help="""
 Where instances find the check-in service, at most eight, best first:
-``https://name:port``, separated by commas. They are part of what each instance
+``https://name:port``, separated by commas; a name is a DNS name or an address,
+``https://[2001:db8::1]:9998`` with IPv6. They are part of what each instance
 is given, and their names are in the service's certificate. So the value has to
 be the same for ``novajoin-server``, ``novajoin-checkin`` and
 ``novajoin-notify``, on every machine. Set it as soon as there is more than one

@@ -53,8 +53,8 @@ host names.
         default=[],
         help="""
 DNS zones, besides its own, in which the project may name instances with a full
-host name. The embedded CA is constrained to ``[naming] domain`` and to the
-zones named here when its instance intermediate is made.
+host name; no wildcards. The embedded CA is constrained to ``[naming] domain``
+and to the zones named here when its instance intermediate is made.
 """,
     ),
 ]

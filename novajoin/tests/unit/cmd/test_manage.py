@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import contextlib
+import datetime
 import io
 import json
 import os
@@ -25,8 +26,11 @@ from novajoin.checkin import certificate as own_certificate
 from novajoin.cmd import assembly
 from novajoin.cmd import manage
 from novajoin.cmd import reports
+from novajoin.db import certificates
 from novajoin.db import engine
+from novajoin.db import events
 from novajoin.db import processes
+from novajoin.db import service_certificates
 from novajoin.enrollment import reconciliation as reconciliation_module
 from novajoin.keys import authorities
 from novajoin.keys import repository
@@ -323,12 +327,6 @@ class ManageTest(ManageCase):
             (self.directory / 'state' / 'novajoin.sqlite').exists()
         )
 
-    def test_purge(self):
-        self.run_command('db', 'sync')
-        status, out, _ = self.run_command('db', 'purge', '--days', '1')
-        self.assertEqual(0, status)
-        self.assertIn('events: 0', out)
-
     def test_guest_vendordata(self):
         """Nova's StaticJSON takes it as it is."""
         status, out, _ = self.run_command('guest', 'vendordata')
@@ -357,6 +355,123 @@ class ManageTest(ManageCase):
         status, _, err = self.run_command('db', 'sync')
         self.assertEqual(1, status)
         self.assertIn('9999', err)
+
+
+class PurgeTest(ManageCase):
+    """What is of use goes at no age that can be asked for."""
+
+    def setUp(self):
+        super().setUp()
+        self.parts.prepare()
+        self.now = self.parts.clock()
+
+    def write(self, function, *arguments, **named):
+        return self.parts.database.write(
+            lambda tx: function(tx, *arguments, **named)
+        )
+
+    def get_time(self, days):
+        """Return the time so many days ago."""
+        return self.now - datetime.timedelta(days=days)
+
+    def purge(self, days):
+        """Purge, and return what is printed: counts by the kind of row."""
+        status, out, err = self.run_command('db', 'purge', '--days', str(days))
+        self.assertEqual((0, ''), (status, err))
+        lines = [line.rpartition(': ') for line in out.splitlines()]
+        return {what: int(count) for what, _, count in lines}
+
+    def insert_certificate(self, serial, not_after):
+        self.write(
+            certificates.insert,
+            models.Certificate(
+                serial=serial,
+                instance=self.instance,
+                epoch=1,
+                generation=1,
+                public_key_sha256=serial.encode() * 32,
+                public_key=b'key',
+                issuer='a' * 16,
+                not_before=self.get_time(30),
+                not_after=not_after,
+                created_at=self.get_time(30),
+            ),
+        )
+
+    def insert_service_certificate(self, name, not_after=None):
+        self.write(
+            service_certificates.insert,
+            models.ServiceCertificate(name, 'host', b'csr', self.get_time(30)),
+        )
+        if not_after is not None:
+            issued = models.IssuedCertificate(
+                0xABC, 'a' * 16, b'der', self.get_time(30), not_after
+            )
+            self.write(
+                service_certificates.put_certificate, name, issued, 'b' * 16
+            )
+
+    def test_nothing(self):
+        self.assertEqual({0}, set(self.purge(1).values()))
+
+    def test_events(self):
+        for days in (0, 2):
+            self.write(events.insert, 'test', self.get_time(days))
+        self.assertEqual(0, self.purge(3)['events'])
+        self.assertEqual(1, self.purge(1)['events'])
+        self.assertEqual(0, self.purge(1)['events'])
+
+    def test_processes(self):
+        """Those that run hold a rotation up until they have the key."""
+        for name, days in (('old', 2), ('running', 0)):
+            self.write(
+                processes.report,
+                name,
+                'server',
+                'host',
+                {repository.CREDENTIAL: [name]},
+                self.get_time(days),
+            )
+        self.assertEqual(1, self.purge(1)['processes'])
+        self.assertEqual(
+            [frozenset({'running'})],
+            self.write(
+                processes.list_keys, repository.CREDENTIAL, self.get_time(9)
+            ),
+        )
+
+    def test_certificates(self):
+        """A row stays until no CRL with it is in use any more."""
+        self.instance = str(uuid.uuid4())
+        self.parts.admission.answer(
+            models.VendordataPost(
+                self.instance, 'project', None, 'vm', {'ipa_enroll': 'true'}
+            ),
+            models.Caller('req-1'),
+        )
+        lifetime = self.parts.conf.ca_embedded.crl_lifetime / 86400
+        for serial, days in (
+            ('a', -1),
+            ('b', 2 * lifetime - 0.1),
+            ('c', 2 * lifetime + 0.1),
+        ):
+            self.insert_certificate(serial, self.get_time(days))
+            self.insert_service_certificate(serial, self.get_time(days))
+        self.insert_service_certificate('unanswered')
+        found = self.purge(1)
+        self.assertEqual(1, found['expired certificates'])
+        self.assertEqual(2, found['requests for service certificates'])
+        self.assertEqual(0, self.purge(1)['expired certificates'])
+
+    def test_days(self):
+        """Less than a day would take what running processes reported."""
+        self.write(events.insert, 'test', self.get_time(0.5))
+        for days in ('0', '-1', '36501', '99999999999', 'x', '', '1.5'):
+            self.assertRaises(
+                SystemExit, self.run_command, 'db', 'purge', '--days=' + days
+            )
+        self.assertEqual(0, self.purge(36500)['events'])
+        self.assertEqual(0, self.purge(1)['events'])
 
 
 class ReconcileTest(ManageCase):
