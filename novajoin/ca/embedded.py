@@ -508,10 +508,11 @@ def _read_settings(settings: Any) -> maker.Settings:
                 '%r is not among %s.'
                 % (name, ', '.join(sorted(profiles.EXTENDED_KEY_USAGES))),
             )
-    if not settings.extended_key_usages:
+    if 'clientAuth' not in settings.extended_key_usages:
         raise exceptions.ConfigurationError(
             '[ca_embedded] extended_key_usages',
-            'a certificate that may be used for nothing is of no use.',
+            'clientAuth is missing: no instance could renew its certificate, '
+            'which it shows as TLS client certificate.',
         )
     try:
         networks = tuple(map(ipaddress.ip_network, settings.ip_networks))

@@ -129,7 +129,8 @@ when a quarter is left. Default: one year.
         default=['clientAuth', 'serverAuth'],
         help="""
 What instances' certificates may be used for, by OpenSSL's names: clientAuth,
-serverAuth, codeSigning, emailProtection, ipsecIKE. They are on the instance
+serverAuth, codeSigning, emailProtection, ipsecIKE. clientAuth has to be among
+them: an instance renews its certificate with it. They are on the instance
 intermediate too, so that it can issue for nothing else. Leave out
 ``serverAuth`` where instances must not act as servers.
 """,

@@ -261,6 +261,8 @@ class Redemption:
             or certificate.epoch != enrollment.epoch
         ):
             raise exceptions.CertificateRevoked
+        # TLS looked at it when the connection began.
+        _check_time(certificate, self._clock())
         if enrollment.state is State.SUSPENDED:
             raise exceptions.Suspended
         if enrollment.state is State.CONTESTED:
@@ -449,8 +451,7 @@ class Redemption:
                 return _LATER
         else:
             der = certificate.der
-        if certificate.not_after <= self._clock():
-            raise exceptions.CertificateRevoked('The certificate has expired.')
+        _check_time(certificate, self._clock())
         return Outcome(der, (self._get_issuer(certificate).der,))
 
     def _get_issuer(
@@ -562,6 +563,13 @@ def _bind_key(
         certificates.insert_public_key(tx, sha256, *mine)
     elif owner != mine:
         raise exceptions.KeyReused
+
+
+def _check_time(
+    certificate: models.Certificate, now: datetime.datetime
+) -> None:
+    if certificate.not_after <= now:
+        raise exceptions.CertificateRevoked('The certificate has expired.')
 
 
 def _find_pair(

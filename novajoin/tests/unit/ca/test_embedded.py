@@ -497,6 +497,10 @@ class TestValidate(testscenarios.WithScenarios, EmbeddedTestCase):
                 '[ca_embedded] extended_key_usages',
                 {'extended_key_usages': []},
             ),
+            (
+                '[ca_embedded] extended_key_usages',
+                {'extended_key_usages': ['serverAuth']},
+            ),
             ('[ca_embedded] ip_networks', {'ip_networks': ['192.0.2.1/24']}),
             (
                 '[naming] domain',

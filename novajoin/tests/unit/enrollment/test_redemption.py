@@ -814,6 +814,40 @@ class RenewTestCase(Case):
         self.world.work()
         self.assertRaises(exceptions.CertificateRevoked, self.guest.renew)
 
+    def test_old_epoch_that_nobody_revoked(self):
+        """The disk is new, so whoever holds the old key is someone else."""
+        old = self.world.list_certificates(self.guest.instance)[0]
+        self.world.nova.begin_rebuild(self.guest.instance)
+        self.world.hint(self.guest.instance, 'rebuild')
+        self.world.work()
+        self.world.nova.launch(self.guest.instance)
+        rebuilt = world.Guest(self.world, self.world.post(self.guest.instance))
+        rebuilt.redeem()
+        self.world.database.write(
+            lambda tx: tx.execute(
+                certificates._T.update()
+                .where(certificates._T.c.serial == old.serial)
+                .values(revoked_at=None)
+            )
+        )
+        rebuilt.renew()
+        for use in (self.guest.renew, self.guest.send_receipt):
+            self.assertRaises(exceptions.CertificateRevoked, use)
+
+    def test_expired(self):
+        """A connection may be older than the end of the certificate."""
+        row = self.world.list_certificates(self.guest.instance)[0]
+        left = (row.not_after - self.world.clock()).total_seconds()
+        self.world.clock.advance(left - 1)
+        self.guest.send_receipt()
+        self.world.clock.advance(1)
+        for use in (self.guest.renew, self.guest.send_receipt):
+            error = self.assertRaises(exceptions.CertificateRevoked, use)
+            self.assertIn('expired', error.message)
+        self.assertEqual(
+            1, len(self.world.list_certificates(self.guest.instance))
+        )
+
     def test_suspended(self):
         self.world.nova.change(self.guest.instance, status='SOFT_DELETED')
         self.world.hint(self.guest.instance, 'soft_delete')
