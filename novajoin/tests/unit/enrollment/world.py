@@ -62,6 +62,7 @@ from novajoin.identity import embedded
 from novajoin.injectors import vendordata
 from novajoin.keys import repository
 from novajoin.tests import base
+from novajoin.tests import rows
 from novajoin.tests.unit.enrollment import authority
 
 DOMAIN = 'example.com'
@@ -465,18 +466,7 @@ class World:
 
     def dump(self):
         """Return everything that is in the database, to compare it."""
-
-        def read(tx):
-            return {
-                table.name: sorted(map(repr, tx.execute(table.select()).all()))
-                for table in engine_tables()
-            }
-
-        return self.database.read(read)
-
-
-def engine_tables():
-    return certificates.tables.metadata.sorted_tables
+        return rows.dump(self.database)
 
 
 class Guest:
