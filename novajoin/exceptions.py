@@ -52,6 +52,7 @@
         ├── IdentityUnavailable        503  identity_unavailable
         ├── CAUnavailable              503  ca_unavailable
         ├── KeyUnavailable             503  key_unavailable
+        │   └── KeyRetired             503  key_unavailable
         └── DatabaseUnavailable        503  database_unavailable
 
 Each carries a *status* (HTTP), a *reason* (stable, for programs), a
@@ -412,6 +413,10 @@ class KeyUnavailable(Unavailable):
 
     reason = 'key_unavailable'
     default_message = 'A key of the key repository is not available.'
+
+
+class KeyRetired(KeyUnavailable):
+    """The primary key of this process's repository must open nothing."""
 
 
 class DatabaseUnavailable(Unavailable):

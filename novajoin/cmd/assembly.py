@@ -53,6 +53,7 @@ from novajoin.db import processes
 from novajoin.db import stores
 from novajoin.enrollment import admission
 from novajoin.enrollment import decision
+from novajoin.enrollment import generations
 from novajoin.enrollment import inspection
 from novajoin.enrollment import naming
 from novajoin.enrollment import offers
@@ -342,13 +343,19 @@ class Assembly:
     # The domain.
 
     @functools.cached_property
+    def generations(self) -> generations.Generations:
+        """What new generations begin with."""
+        return generations.Generations(
+            self.keys, self.conf.credential.token_lifetime, self.clock
+        )
+
+    @functools.cached_property
     def inspector(self) -> inspection.Inspector:
         """Who looks at nova."""
         return inspection.Inspector(
             self.compute,
             self.naming,
-            self.keys,
-            self.conf.credential.token_lifetime,
+            self.generations,
             self.clock,
         )
 
@@ -389,7 +396,7 @@ class Assembly:
             self.inspector,
             self.identity,
             self.renderer,
-            self.keys,
+            self.generations,
             self.outbox,
             offers.Offers(
                 self.database,
@@ -403,7 +410,6 @@ class Assembly:
                 waiting=api.max_waiting
                 if api.max_waiting is not None
                 else max(api.threads // 2, 1),
-                token_lifetime=self.conf.credential.token_lifetime,
                 token_delivery=self.conf.credential.token_delivery,
                 get_host_classes=self._get_host_classes,
             ),
@@ -420,7 +426,7 @@ class Assembly:
         return operations.Operations(
             self.database,
             self.keys,
-            self.conf.credential.token_lifetime,
+            self.generations,
             self.clock,
         )
 

@@ -253,6 +253,15 @@ service_certificates = sa.Table(
     sa.Column('created_at', UtcDateTime, nullable=False),
 )
 
+#: The keys that generations were opened with, and which must open no more.
+credential_keys = sa.Table(
+    'credential_keys',
+    metadata,
+    sa.Column('id', sa.String(16), primary_key=True),
+    sa.Column('first_used_at', UtcDateTime, nullable=False),
+    sa.Column('retired_at', UtcDateTime),
+)
+
 #: Intermediates of the embedded CA whose keys have leaked.
 revoked_authorities = sa.Table(
     'revoked_authorities',

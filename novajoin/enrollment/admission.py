@@ -36,6 +36,7 @@ from novajoin.db import names
 from novajoin.db import outbox as outbox_rows
 from novajoin.db import subdomains
 from novajoin.enrollment import decision
+from novajoin.enrollment import generations
 from novajoin.enrollment import inspection
 from novajoin.enrollment import lifecycle
 from novajoin.enrollment import naming
@@ -43,7 +44,6 @@ from novajoin.enrollment import offers
 from novajoin.enrollment import outbox
 from novajoin.identity import base as identity_base
 from novajoin.injectors import base as injectors_base
-from novajoin.keys import repository
 
 LOG = logging.getLogger(__name__)
 
@@ -66,7 +66,6 @@ class Settings:
 
     :ivar budget: seconds within which there is an answer
     :ivar waiting: so many requests of this process may wait for a verdict
-    :ivar token_lifetime: seconds for which a token may be redeemed
     :ivar token_delivery: ``any`` or ``configdrive``
     :ivar metadata_keys: metadata that is kept with the enrollment
     :ivar get_host_classes: returns the host classes that a project may ask
@@ -75,7 +74,6 @@ class Settings:
 
     budget: float
     waiting: int
-    token_lifetime: int
     token_delivery: str
     metadata_keys: Collection[str] = (
         _HOST_CLASS,
@@ -104,7 +102,7 @@ class Admission:
         inspector: inspection.Inspector,
         identity: identity_base.IdentityBackend,
         renderer: injectors_base.VendordataRenderer,
-        keys: repository.Repository,
+        generations_: generations.Generations,
         outbox_: outbox.Outbox,
         offers_: offers.Offers,
         settings: Settings,
@@ -116,7 +114,7 @@ class Admission:
         self._inspector = inspector
         self._identity = identity
         self._renderer = renderer
-        self._keys = keys
+        self._generations = generations_
         self._outbox = outbox_
         self._offers = offers_
         self._settings = settings
@@ -235,7 +233,29 @@ class Admission:
         hostname = self._naming.get_fqdn(post.hostname, post.project)
         self._check_host_class(post)
         self._claim_subdomain(post.project)
-        enrollment = self._make(post, hostname, deadline)
+        return self._generations.open(
+            post.instance,
+            1,
+            1,
+            lambda columns: self._admit_as(
+                self._make(post, hostname, columns, deadline),
+                post,
+                caller,
+                deadline,
+            ),
+        )
+
+    def _admit_as(
+        self,
+        enrollment: models.Enrollment,
+        post: models.VendordataPost,
+        caller: models.Caller,
+        deadline: _Deadline,
+    ) -> tuple[models.Enrollment, offers.Offer | None]:
+        """Insert a row, or find why that is not to be.
+
+        :raises KeyRetired: its key must open no generation any more
+        """
         offer = self._offers.make_first(enrollment)
         for _ in range(_TIMES_TO_READ_AGAIN):
             waits = self._take_slot()
@@ -263,7 +283,8 @@ class Admission:
                 return enrollment, offer
             return self._wait(enrollment, lease, deadline), offer
         raise exceptions.DatabaseUnavailable(
-            'The name %s changes hands too often; try again.' % hostname
+            'The name %s changes hands too often; try again.'
+            % enrollment.hostname
         )
 
     def _take_slot(self) -> bool:
@@ -308,19 +329,10 @@ class Admission:
         self,
         post: models.VendordataPost,
         hostname: str,
+        columns: dict[str, object],
         deadline: _Deadline,
     ) -> models.Enrollment:
         now = self._clock()
-        key = self._keys.get_primary(repository.CREDENTIAL)
-        columns = lifecycle.make_generation(
-            key.secret,
-            key.id,
-            self._settings.token_lifetime,
-            now,
-            post.instance,
-            1,
-            1,
-        )
         metadata = {
             name: post.metadata[name]
             for name in self._settings.metadata_keys

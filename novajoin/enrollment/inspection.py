@@ -21,9 +21,9 @@ from novajoin import models
 from novajoin.clients import base as clients_base
 from novajoin.db import engine
 from novajoin.db import enrollments
+from novajoin.enrollment import generations
 from novajoin.enrollment import lifecycle
 from novajoin.enrollment import naming
-from novajoin.keys import repository
 
 State = models.State
 
@@ -67,23 +67,18 @@ class Verdict:
 
 
 class Inspector:
-    """Compare enrollments with nova and act on the difference.
-
-    :param token_lifetime: seconds for which a token may be redeemed
-    """
+    """Compare enrollments with nova and act on the difference."""
 
     def __init__(
         self,
         compute: clients_base.ComputeClient,
         naming_: naming.Naming,
-        keys: repository.Repository,
-        token_lifetime: int,
+        generations_: generations.Generations,
         clock: Callable[[], datetime.datetime],
     ) -> None:
         self._compute = compute
         self._naming = naming_
-        self._keys = keys
-        self._token_lifetime = token_lifetime
+        self._generations = generations_
         self._clock = clock
 
     @property
@@ -241,20 +236,10 @@ class Inspector:
         rebuild: models.Rebuild,
         request_id: str | None,
     ) -> models.Enrollment | None:
-        now = self._clock()
-        key = self._keys.get_primary(repository.CREDENTIAL)
-        columns = lifecycle.make_generation(
-            key.secret,
-            key.id,
-            self._token_lifetime,
-            now,
-            enrollment.instance,
-            enrollment.epoch + 1,
-            1,
-        )
-        columns.update(
-            rebuild_id=rebuild.request_id, rebuild_at=rebuild.started_at
-        )
+        columns: dict[str, object] = {
+            'rebuild_id': rebuild.request_id,
+            'rebuild_at': rebuild.started_at,
+        }
         work: list[tuple[models.Operation, str]]
         if hostname is not None and hostname != enrollment.hostname:
             columns.update(
@@ -275,12 +260,17 @@ class Inspector:
         else:
             columns['nova_confirmed'] = True
             work = [(models.Operation.IDENTITY_ENSURE, '')]
-        return lifecycle.reopen(
-            tx,
-            enrollment,
-            columns,
-            work,
-            request_id,
-            now,
-            {'rebuild': rebuild.request_id},
+        return self._generations.open(
+            enrollment.instance,
+            enrollment.epoch + 1,
+            1,
+            lambda fresh: lifecycle.reopen(
+                tx,
+                enrollment,
+                {**fresh, **columns},
+                work,
+                request_id,
+                self._clock(),
+                {'rebuild': rebuild.request_id},
+            ),
         )

@@ -25,8 +25,10 @@ import datetime
 import secrets
 from typing import Any
 
+from novajoin import exceptions
 from novajoin import models
 from novajoin.db import certificates
+from novajoin.db import credential_keys
 from novajoin.db import engine
 from novajoin.db import enrollments
 from novajoin.db import events
@@ -106,6 +108,16 @@ def make_generation(
     }
 
 
+def _check_key(
+    tx: engine.Transaction, key_id: str, now: datetime.datetime
+) -> None:
+    if not credential_keys.is_usable(tx, key_id, now):
+        raise exceptions.KeyRetired(
+            'The key %s was compromised; copy the key repository from the '
+            'host that has its successor.' % key_id
+        )
+
+
 def revoke_certificates(
     tx: engine.Transaction,
     enrollment: models.Enrollment,
@@ -139,7 +151,9 @@ def open_pending(
     :param sent: the payload that the answer carries
 
     :raises DuplicateRow: the instance has a row, or the name a holder
+    :raises KeyRetired: its key must open no generation any more
     """
+    _check_key(tx, enrollment.key_id, now)
     enrollments.insert(tx, enrollment)
     names.insert(tx, [enrollment.hostname], enrollment.instance)
     payloads.insert(tx, sent)
@@ -165,7 +179,9 @@ def open_waiting(
     """Make a new row whose name is still held by an instance that is gone.
 
     :raises DuplicateRow: the instance has a row
+    :raises KeyRetired: its key must open no generation any more
     """
+    _check_key(tx, enrollment.key_id, now)
     enrollments.insert(tx, enrollment)
     outbox.insert(
         tx,
@@ -329,7 +345,10 @@ def reopen(
     :param work: the verdicts that are due
     :param detail: for the audit log
     :returns: the row as it is now, or None when somebody was faster
+    :raises KeyRetired: its key must open no generation any more; nothing is
+        written
     """
+    _check_key(tx, str(columns['key_id']), now)
     if not enrollments.change(
         tx, enrollment, now, state=State.PENDING, **columns
     ):

@@ -17,11 +17,13 @@ import datetime
 from novajoin import exceptions
 from novajoin import models
 from novajoin.db import certificates
+from novajoin.db import credential_keys
 from novajoin.db import engine
 from novajoin.db import enrollments
 from novajoin.db import events
 from novajoin.db import names
 from novajoin.db import outbox
+from novajoin.enrollment import generations
 from novajoin.enrollment import lifecycle
 from novajoin.keys import repository
 
@@ -34,21 +36,18 @@ _REISSUABLE = frozenset(
 
 
 class Operations:
-    """Operators' actions; each leaves a line in the audit log.
-
-    :param token_lifetime: seconds for which a new token may be redeemed
-    """
+    """Operators' actions; each leaves a line in the audit log."""
 
     def __init__(
         self,
         database: engine.Database,
         keys: repository.Repository,
-        token_lifetime: int,
+        generations_: generations.Generations,
         clock: Callable[[], datetime.datetime],
     ) -> None:
         self._db = database
         self._keys = keys
-        self._token_lifetime = token_lifetime
+        self._generations = generations_
         self._clock = clock
 
     # Reading.
@@ -291,6 +290,10 @@ class Operations:
     def compromise(self, key_id: str, request_id: str) -> list[str]:
         """Open new generations for all that hang on a credential key.
 
+        First the database learns that nothing may be opened with it any
+        more: no process, however old what it knows of the keys is, makes a
+        row that is not found here. Idempotent.
+
         :returns: the instances whose credential is dead now, and with it
             every config drive that carries it
         :raises StateConflict: the key is still the primary one
@@ -299,15 +302,29 @@ class Operations:
             raise exceptions.StateConflict(
                 'The key %s is still the primary one; rotate first.' % key_id
             )
+        now = self._clock()
+        self._db.write(lambda tx: credential_keys.retire(tx, key_id, now))
+        dead = []
+        # Until none is left: a verdict may come in between the look at a row
+        # and its change, and is no reason to leave it as it is.
+        while rows := self._list_of_key(key_id):
+            dead += [
+                row.instance
+                for row in rows
+                if self._replace_credential(row, key_id, request_id)
+            ]
+        return dead
+
+    def _list_of_key(self, key_id: str) -> list[models.Enrollment]:
         rows = self._db.read(
             lambda tx: enrollments.list_of_key(
                 tx, key_id, models.OPEN | {State.SUSPENDED}
             )
         )
         return [
-            row.instance
+            row
             for row in rows
-            if self._replace_credential(row, key_id, request_id)
+            if row.state in models.OPEN or row.suspended_from in models.OPEN
         ]
 
     def _replace_credential(
@@ -318,7 +335,7 @@ class Operations:
         try:
             self._reopen(enrollment, request_id, compromised=key_id)
         except exceptions.PreconditionFailed:
-            # Redeemed, expired or rebuilt in this moment.
+            # Redeemed, expired, rebuilt or confirmed in this moment.
             return False
         return True
 
@@ -326,8 +343,6 @@ class Operations:
         self, enrollment: models.Enrollment, key_id: str, request_id: str
     ) -> bool:
         """Let a soft-deleted instance come back without its credential."""
-        if enrollment.suspended_from not in models.OPEN:
-            return False
         now = self._clock()
 
         def spoil(tx: engine.Transaction) -> bool:
@@ -354,22 +369,13 @@ class Operations:
         **detail: object,
     ) -> models.Enrollment:
         now = self._clock()
-        key = self._keys.get_primary(repository.CREDENTIAL)
-        columns = lifecycle.make_generation(
-            key.secret,
-            key.id,
-            self._token_lifetime,
-            now,
-            enrollment.instance,
-            enrollment.epoch,
-            enrollment.generation + 1,
-        )
         work = [(models.Operation.IDENTITY_ENSURE, '')]
+        changes: dict[str, object] = {}
         if not enrollment.nova_confirmed:
-            columns['nova_confirmed'] = None
+            changes['nova_confirmed'] = None
             work = list(lifecycle.VERDICTS)
 
-        def reopen(tx: engine.Transaction) -> bool:
+        def reopen(tx: engine.Transaction, columns: dict[str, object]) -> bool:
             work_ = work
             if not lifecycle.holds_name(tx, enrollment):
                 if enrollment.state is State.PENDING:
@@ -381,13 +387,24 @@ class Operations:
                     )
             return (
                 lifecycle.reopen(
-                    tx, enrollment, columns, work_, request_id, now, detail
+                    tx,
+                    enrollment,
+                    {**columns, **changes},
+                    work_,
+                    request_id,
+                    now,
+                    detail,
                 )
                 is not None
             )
 
         try:
-            done = self._db.write(reopen)
+            done = self._generations.open(
+                enrollment.instance,
+                enrollment.epoch,
+                enrollment.generation + 1,
+                lambda columns: self._db.write(lambda tx: reopen(tx, columns)),
+            )
         except engine.DuplicateRow as exc:
             raise exceptions.StateConflict(
                 'The name %s is taken by another instance.'

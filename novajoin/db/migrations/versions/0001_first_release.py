@@ -23,6 +23,13 @@ down_revision = None
 def upgrade() -> None:
 
     op.create_table(
+        'credential_keys',
+        sa.Column('id', sa.String(length=16), nullable=False),
+        sa.Column('first_used_at', tables.UtcDateTime(), nullable=False),
+        sa.Column('retired_at', tables.UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint('id', name=op.f('pk_credential_keys')),
+    )
+    op.create_table(
         'crls',
         sa.Column('issuer', sa.String(length=16), nullable=False),
         sa.Column('number', sa.BigInteger(), nullable=False),

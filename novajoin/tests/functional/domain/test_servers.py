@@ -13,6 +13,7 @@
 
 import datetime
 import functools
+import time
 
 from alembic import autogenerate
 from alembic.runtime import migration as alembic_migration
@@ -20,13 +21,17 @@ from sqlalchemy.dialects import mysql
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.db import credential_keys
 from novajoin.db import engine
+from novajoin.db import enrollments
 from novajoin.db import leases
 from novajoin.db import migration
 from novajoin.db import service_certificates
 from novajoin.db import stores
 from novajoin.db import tables
+from novajoin.enrollment import lifecycle
 from novajoin.enrollment import service_certificates as domain_certificates
+from novajoin.keys import repository
 from novajoin.tests.functional.domain import processes
 from novajoin.tests.functional.domain import races
 from novajoin.tests.functional.domain import servers
@@ -42,6 +47,14 @@ def compare_type(context, column, metadata_column, found, expected):
     if isinstance(found, mysql.MEDIUMBLOB):
         return expected.length != 2**24 - 1
     return None
+
+
+def _make_generation(made, key_id, *generation):
+    """Make one as a process does that has not looked at its keys again."""
+    key = made.keys.get(repository.CREDENTIAL, key_id)
+    return lifecycle.make_generation(
+        key.secret, key.id, world.LIFETIME, made.clock(), *generation
+    )
 
 
 class Server:
@@ -172,6 +185,60 @@ class Database(Server):
             ['authority.revoked', 'service_certificate.revoked'],
             [event.kind for event in made.list_events()],
         )
+
+    def test_compromise_among_posts(self):
+        """Nothing stays open with a key that was retired meanwhile."""
+        url = self.get_url()
+        directory = self.make_directory() / 'shared'
+        made = self.make(url, directory)
+        key_id = made.keys.get_primary(repository.CREDENTIAL).id
+        made.keys.retire(repository.CREDENTIAL, key_id)
+        others = []
+        for number in range(3):
+            other = self.make(url, directory, process='p%d' % number)
+            other.generations._make = functools.partial(
+                _make_generation, other, key_id
+            )
+            others.append(other)
+
+        def post(other):
+            for number in range(500):
+                name = '%s-%d' % (other.outbox._settings.process, number)
+                other.post(other.start(name), name)
+
+        def compromise():
+            while len(made.list_enrollments()) < 3:
+                time.sleep(0.01)
+            return made.operations.compromise(key_id, 'req-x')
+
+        dead, *refused = self.at_once(
+            compromise, *[functools.partial(post, each) for each in others]
+        )
+        self.assertIsInstance(dead, list)
+        for result in refused:
+            self.assertIsInstance(result, exceptions.KeyRetired)
+        self.assertEqual(
+            [],
+            made.database.read(
+                lambda tx: enrollments.list_of_key(tx, key_id, models.OPEN)
+            ),
+        )
+        self.assertEqual(len(made.list_enrollments()), len(dead))
+
+    def test_first_use_of_a_key(self):
+        made = self.make()
+
+        def use(number):
+            return made.database.write(
+                lambda tx: credential_keys.is_usable(
+                    tx, 'a' * 16, made.clock()
+                )
+            )
+
+        results = self.at_once(
+            *[functools.partial(use, number) for number in range(6)]
+        )
+        self.assertEqual([True] * 6, results)
 
     def test_six_posts(self):
         """The same bytes from two processes' six answers."""

@@ -176,7 +176,9 @@ class ApiTestCase(base.TestCase):
 
         The database is made when it is asked for.
         """
-        true = operations.Operations(self.get_database(), None, 0, lambda: NOW)
+        true = operations.Operations(
+            self.get_database(), None, None, lambda: NOW
+        )
         return getattr(true, name)(*args, **kwargs)
 
     def get_database(self):

@@ -172,7 +172,7 @@ class FirstPostTestCase(world.TestCase):
     def test_no_key(self):
         """IDENTITY 3: no key, no answer: 503 and nothing is written."""
         made = self.make_world()
-        made.admission._keys = repository.Repository(
+        made.generations._keys = repository.Repository(
             self.make_directory() / 'none'
         )
         with self.assert_nothing_written(made):

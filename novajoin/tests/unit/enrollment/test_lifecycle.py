@@ -15,6 +15,7 @@ import dataclasses
 import functools
 
 from novajoin import models
+from novajoin.db import credential_keys
 from novajoin.db import names
 from novajoin.enrollment import lifecycle
 from novajoin.tests.unit.enrollment import world
@@ -29,6 +30,12 @@ class LifecycleTestCase(world.TestCase):
         guest = world.Guest(self.world, self.world.post(self.world.start()))
         self.instance = guest.instance
         self.row = self.world.find(self.instance)
+        # That of make_calls(); its first use writes.
+        self.world.database.write(
+            lambda tx: credential_keys.is_usable(
+                tx, '0' * 16, self.world.clock()
+            )
+        )
 
     def make_calls(self):
         """Return each transition as a function of (tx, row)."""

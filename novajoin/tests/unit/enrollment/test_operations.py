@@ -12,6 +12,7 @@
 """Transitions 9 and 11a, and what else operators do."""
 
 import functools
+import shutil
 
 from novajoin import exceptions
 from novajoin import models
@@ -510,6 +511,136 @@ class CompromiseTestCase(Case):
         self.world.database.read = after
         self.assertEqual([second.instance], self.compromise())
         self.assertIs(State.ENROLLED, self.world.get_state(first.instance))
+
+    def test_confirmed_meanwhile(self):
+        """A verdict in the same moment leaves no row as it was."""
+        made = self.world = self.make_world(waiting=0)
+        guest = world.Guest(made, made.post(made.start()))
+        self.key_id = made.keys.get_primary(repository.CREDENTIAL).id
+        made.keys.retire(repository.CREDENTIAL, self.key_id)
+        write = made.database.write
+
+        def late(function):
+            if made.database.read(
+                lambda tx: enrollments.list_of_key(
+                    tx, self.key_id, models.OPEN
+                )
+            ):
+                made.database.write = write
+                made.work()
+            return write(function)
+
+        def retire(function):
+            made.database.write = late
+            return write(function)
+
+        made.database.write = retire
+        self.assertEqual([guest.instance], self.compromise())
+        self.assertNotEqual(self.key_id, made.find(guest.instance).key_id)
+        self.assertRaises(exceptions.Unauthorized, guest.redeem)
+
+
+class StaleKeysTestCase(Case):
+    """keys compromise, beside a process that read its keys before."""
+
+    def setUp(self):
+        super().setUp()
+        self.key_id = self.world.keys.get_primary(repository.CREDENTIAL).id
+        self.other = self.make_world(self.world.directory, process='other')
+        self.other.nova = self.other.inspector._compute = self.world.nova
+        # It does not look again because time goes by.
+        self.other.keys._clock = lambda: 0.0
+
+    def compromise(self):
+        self.assertEqual(
+            self.key_id,
+            self.other.keys.get_primary(repository.CREDENTIAL).id,
+        )
+        self.world.keys.retire(repository.CREDENTIAL, self.key_id)
+        return self.operations.compromise(self.key_id, 'req-x')
+
+    def check(self, instance, answer):
+        row = self.world.find(instance)
+        self.assertNotEqual(self.key_id, row.key_id)
+        self.world.work()
+        guest = world.Guest(self.world, answer)
+        self.assertIsNotNone(guest.redeem().certificate)
+
+    def test_post(self):
+        self.compromise()
+        instance = self.other.start()
+        self.check(instance, self.other.post(instance))
+        self.assertEqual([], self.operations.compromise(self.key_id, 'req-y'))
+
+    def test_post_for_a_name_that_is_held(self):
+        holder = self.world.enroll()
+        self.world.nova.delete(holder.instance)
+        self.compromise()
+        instance = self.other.start()
+        answer = self.other.post(instance)
+        self.world.work_on()
+        self.check(instance, answer)
+
+    def test_rebuild(self):
+        guest = self.world.enroll()
+        self.compromise()
+        self.world.clock.advance(10)
+        self.world.nova.begin_rebuild(guest.instance)
+        self.check(guest.instance, self.other.post(guest.instance))
+        self.assertEqual(2, self.world.find(guest.instance).epoch)
+
+    def test_reissue(self):
+        guest = self.world.enroll()
+        self.compromise()
+        self.other.operations.reissue(guest.instance, self.caller)
+        self.world.work()
+        self.check(guest.instance, self.world.post(guest.instance))
+
+    def test_files_of_another_host(self):
+        """Where the key has no successor yet, nothing is opened."""
+        guest = self.world.enroll()
+        copied = self.make_directory() / 'keys'
+        shutil.copytree(self.world.directory / 'keys', copied)
+        for path in [copied, *copied.glob('**/')]:
+            path.chmod(0o700)
+        self.compromise()
+        self.other.keys.directory = copied
+        with self.assert_nothing_written(self.world):
+            error = self.assertRaises(
+                exceptions.KeyRetired, self.other.post, self.other.start('b')
+            )
+            self.assertIn(self.key_id, error.message)
+            self.assertRaises(
+                exceptions.KeyRetired,
+                self.other.operations.reissue,
+                guest.instance,
+                self.caller,
+            )
+        self.other.keys.directory = self.world.keys.directory
+        instance = self.other.start('b')
+        self.check(instance, self.other.post(instance, 'b'))
+
+    def test_at_once(self):
+        """Whoever posts in that moment, nothing stays open with the key."""
+        posts = [
+            functools.partial(
+                self.other.post,
+                self.other.start('h%d' % number),
+                'h%d' % number,
+            )
+            for number in range(8)
+        ]
+        results = self.at_once(*posts, self.compromise)
+        for result in results:
+            self.assertNotIsInstance(result, Exception)
+        self.assertEqual(
+            [],
+            self.world.database.read(
+                lambda tx: enrollments.list_of_key(
+                    tx, self.key_id, models.OPEN
+                )
+            ),
+        )
 
 
 def _fail_at(method):

@@ -51,6 +51,7 @@ from novajoin.db import outbox as outbox_rows
 from novajoin.db import stores
 from novajoin.enrollment import admission
 from novajoin.enrollment import decision
+from novajoin.enrollment import generations
 from novajoin.enrollment import inspection
 from novajoin.enrollment import naming
 from novajoin.enrollment import offers
@@ -253,8 +254,11 @@ class World:
             lambda project: 'project-' + project[0],
         )
         self.decision = decision.Decision(self._find_properties)
+        self.generations = generations.Generations(
+            self.keys, LIFETIME, self.clock
+        )
         self.inspector = inspection.Inspector(
-            self.nova, self.naming, self.keys, LIFETIME, self.clock
+            self.nova, self.naming, self.generations, self.clock
         )
         self.outbox = outbox.Outbox(
             self.database,
@@ -273,7 +277,6 @@ class World:
             admission.Settings(
                 budget=budget,
                 waiting=waiting,
-                token_lifetime=LIFETIME,
                 token_delivery=token_delivery,
                 get_host_classes=lambda project: (
                     host_classes if project == PROJECT else ()
@@ -281,7 +284,7 @@ class World:
             )
         )
         self.operations = operations.Operations(
-            self.database, self.keys, LIFETIME, self.clock
+            self.database, self.keys, self.generations, self.clock
         )
         self.redemption = redemption.Redemption(
             self.database,
@@ -312,7 +315,7 @@ class World:
             self.inspector,
             self.identity,
             vendordata.VendordataInjector(None),
-            self.keys,
+            self.generations,
             self.outbox,
             self.offers,
             settings,
