@@ -548,6 +548,17 @@ class Hint:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Project:
+    """A project, as keystone knows it.
+
+    :ivar domain: id of the keystone domain that its name is unique in
+    """
+
+    name: str
+    domain: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class AllowList:
     """What a project may ask for beyond its own hosts; default: nothing.
 

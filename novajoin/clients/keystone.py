@@ -33,6 +33,7 @@ from oslo_config import cfg
 import requests
 
 from novajoin import exceptions
+from novajoin import models
 
 LOG = logging.getLogger(__name__)
 
@@ -219,8 +220,8 @@ class Keystone:
         with self._guard('a token'):
             self._adapter.get_token()
 
-    def find_project_name(self, project: str) -> str | None:
-        """Return the name of a project.
+    def find_project(self, project: str) -> models.Project | None:
+        """Return the name of a project and the domain that it is in.
 
         :param project: project id
         :returns: None when keystone itself answered that there is none
@@ -237,9 +238,10 @@ class Keystone:
                     raise
                 return None
             name = answer['project']['name']
-            if not isinstance(name, str):
-                raise TypeError('the name of a project is not a text')
-            return name
+            domain = answer['project']['domain_id']
+            if not isinstance(name, str) or not isinstance(domain, str):
+                raise TypeError('a project has a name and a domain')
+            return models.Project(name, domain)
 
     def _guard(self, what: str) -> contextlib.AbstractContextManager[None]:
         return guard(

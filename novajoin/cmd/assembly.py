@@ -70,7 +70,9 @@ LOG = logging.getLogger(__name__)
 
 _CREDENTIALS: Final = 'service_credentials'
 #: Seconds for which the name of a project is remembered.
-_PROJECT_NAME_TTL: Final = 300.0
+_PROJECT_TTL: Final = 300.0
+#: Id of keystone's domain that projects of novajoin 1.x were in.
+_DEFAULT_DOMAIN: Final = 'default'
 
 
 def get_now() -> datetime.datetime:
@@ -200,19 +202,26 @@ class Assembly:
         )
 
     @functools.cached_property
-    def find_project_name(self) -> Callable[[str], str | None]:
-        """Return the name of a project by its id."""
+    def find_project(self) -> Callable[[str], models.Project | None]:
+        """Return a project by its id."""
         if self.session is None:
             # Nobody to ask: the id is the name.
-            return lambda project: project
+            return lambda project: models.Project(project, _DEFAULT_DOMAIN)
         client = keystone.Keystone(self.session, self.conf.keystone)
-        memory: cachetools.TTLCache[str, str | None] = cachetools.TTLCache(
-            4096, _PROJECT_NAME_TTL
-        )
-        cached: Callable[[str], str | None] = cachetools.cached(
+        memory: cachetools.TTLCache[str, models.Project | None]
+        memory = cachetools.TTLCache(4096, _PROJECT_TTL)
+        cached: Callable[[str], models.Project | None] = cachetools.cached(
             memory, lock=threading.Lock()
-        )(client.find_project_name)
+        )(client.find_project)
         return cached
+
+    def find_project_name(self, project: str) -> str | None:
+        """Return the name of a project by its id.
+
+        :raises Unavailable: keystone gave no usable answer
+        """
+        found = self.find_project(project)
+        return None if found is None else found.name
 
     # Plugins.
 
@@ -291,6 +300,27 @@ class Assembly:
                 self.conf
             ).items()
         }
+
+    @functools.cached_property
+    def _old_classes(self) -> dict[str, tuple[str, ...]]:
+        return conf_project.list_old_classes(self.conf)
+
+    def get_allow_list(self, project: str) -> models.AllowList:
+        """Return what a project may ask for; without a section, nothing.
+
+        :param project: project id
+        :raises Unavailable: keystone, which has to be asked for its name
+            where there are sections of novajoin 1.x, gave no usable answer
+        """
+        allowed = self.allow_lists.get(project)
+        if allowed is not None:
+            return allowed
+        found = self.find_project(project) if self._old_classes else None
+        if found is None or found.domain != _DEFAULT_DOMAIN:
+            return models.AllowList(project)
+        return models.AllowList(
+            project, classes=self._old_classes.get(found.name, ())
+        )
 
     @functools.cached_property
     def domain(self) -> str:
@@ -411,14 +441,12 @@ class Assembly:
                 if api.max_waiting is not None
                 else max(api.threads // 2, 1),
                 token_delivery=self.conf.credential.token_delivery,
-                get_host_classes=self._get_host_classes,
+                get_host_classes=lambda project: (
+                    self.get_allow_list(project).classes
+                ),
             ),
             self.clock,
         )
-
-    def _get_host_classes(self, project: str) -> tuple[str, ...]:
-        allowed = self.allow_lists.get(project)
-        return () if allowed is None else allowed.classes
 
     @functools.cached_property
     def operations(self) -> operations.Operations:

@@ -23,6 +23,7 @@ from oslo_policy import opts as policy_opts
 from novajoin import exceptions
 from novajoin import version
 from novajoin.conf import opts
+from novajoin.conf import project
 
 LOG = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ _QUIET: Final = (
 )
 
 
-def _find_files() -> tuple[list[str], bool]:
-    """Return the files to read and whether it is the old one."""
+def _find_files() -> list[str]:
+    """Return the files to read unless the command line names others."""
     found: list[str] = cfg.find_config_files(project='novajoin', prog='join')
     if not found and _OLD_FILE.exists():
-        return [str(_OLD_FILE)], True
-    return found, False
+        return [str(_OLD_FILE)]
+    return found
 
 
 class Options(cfg.ConfigOpts):
@@ -66,11 +67,10 @@ def read(conf: Options, arguments: Sequence[str]) -> None:
     """Read the command line and the files.
 
     ``/etc/novajoin/join.conf`` and ``join.conf.d``; where there is none, the
-    old ``/etc/nova/join.conf`` with a warning.
+    old ``/etc/nova/join.conf``. :func:`set_up_log` warns of it.
 
     :raises ConfigurationError: a file cannot be read or an option is wrong
     """
-    files, is_old = _find_files()
     conf.arguments = tuple(arguments)
     try:
         conf(
@@ -79,7 +79,7 @@ def read(conf: Options, arguments: Sequence[str]) -> None:
             # What --help shows; the files are called join.conf all the same.
             prog=pathlib.Path(sys.argv[0]).name,
             version=version.get_version(),
-            default_config_files=files,
+            default_config_files=_find_files(),
             default_config_dirs=cfg.find_config_dirs(
                 project='novajoin', prog='join'
             ),
@@ -91,11 +91,25 @@ def read(conf: Options, arguments: Sequence[str]) -> None:
     except (cfg.Error, ValueError) as exc:
         raise exceptions.ConfigurationError('join.conf', str(exc)) from exc
     check(conf)
-    if is_old:
+
+
+def _warn(conf: cfg.ConfigOpts) -> None:
+    """Name what was read and is of novajoin 1.x."""
+    where = conf.get_location('config_file')
+    is_default = where is None or not where.location.is_user_controlled
+    if is_default and conf.config_file == [str(_OLD_FILE)]:
         LOG.warning(
             '%s is read for the last time in this release; move it to '
             '/etc/novajoin/join.conf.',
             _OLD_FILE,
+        )
+    for name in project.list_old_classes(conf):
+        LOG.warning(
+            '[%s] allowed_classes is taken for the project of that name in '
+            "keystone's domain default. Put it into the section "
+            '[project:<id of the project>]: the name is read for the last '
+            'time in this release.',
+            name,
         )
 
 
@@ -137,17 +151,19 @@ def read_again(conf: Options) -> Options:
     """
     fresh = make_conf()
     read(fresh, conf.arguments)
+    _warn(fresh)
     return fresh
 
 
 def set_up_log(conf: cfg.ConfigOpts) -> None:
-    """Let the log go where the options say."""
+    """Let the log go where the options say, with warnings about them."""
     logging.set_defaults(
         default_log_levels=[*logging.get_default_log_levels(), *_QUIET]
     )
     # What a command prints is for the next program, not its log.
     conf.set_default('use_stderr', True)
     logging.setup(conf, 'novajoin')
+    _warn(conf)
 
 
 def start(arguments: Sequence[str] | None = None) -> Options:

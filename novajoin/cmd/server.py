@@ -12,7 +12,6 @@
 """``novajoin-server``: the control plane that nova and operators talk to."""
 
 from collections.abc import Callable
-from collections.abc import Mapping
 import os
 import ssl
 import sys
@@ -22,7 +21,6 @@ from oslo_middleware import http_proxy_to_wsgi
 
 from novajoin import context
 from novajoin import exceptions
-from novajoin import models
 from novajoin import policy
 from novajoin.api import app
 from novajoin.api import errors
@@ -61,7 +59,7 @@ def build(assembly: parts.Assembly) -> errors.Application:
             admission=assembly.admission,
             operations=assembly.operations,
             policy=rules,
-            find_allow_list=_make_finder(assembly.allow_lists),
+            find_allow_list=assembly.get_allow_list,
             checks=_make_checks(assembly),
         ),
         services.Settings(
@@ -73,15 +71,6 @@ def build(assembly: parts.Assembly) -> errors.Application:
             has_proxy=conf.oslo_middleware.enable_proxy_headers_parsing,
         ),
     )
-
-
-def _make_finder(
-    lists: Mapping[str, models.AllowList],
-) -> Callable[[str], models.AllowList]:
-    def find(project: str) -> models.AllowList:
-        return lists.get(project) or models.AllowList(project)
-
-    return find
 
 
 def _make_checks(assembly: parts.Assembly) -> dict[str, health.Check]:

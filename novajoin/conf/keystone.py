@@ -21,7 +21,9 @@ GROUP = cfg.OptGroup(
     'keystone',
     title='Asking keystone about projects',
     help="""
-Only with ``project_subdomain`` is keystone asked, for the names of projects.
+Keystone is asked for the names of projects, and only with
+``project_subdomain`` or where a section of novajoin 1.x says what the project
+of that name may ask for.
 The account is that of ``[service_credentials]``; who may post and read is
 decided by ``[keystone_authtoken]``.
 """,

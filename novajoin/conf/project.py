@@ -59,6 +59,9 @@ and to the zones named here when its instance intermediate is made.
     ),
 ]
 
+#: What novajoin 1.x had in sections by the names of projects.
+_OLD_OPTION: Final = cfg.ListOpt('allowed_classes')
+
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return the options for the sample configuration."""
@@ -95,4 +98,25 @@ def list_projects(conf: cfg.ConfigOpts) -> dict[str, models.AllowList]:
             subhosts=tuple(values.allowed_subhosts),
             zones=tuple(values.allowed_zones),
         )
+    return found
+
+
+def list_old_classes(conf: cfg.ConfigOpts) -> dict[str, tuple[str, ...]]:
+    """Return ``allowed_classes`` of the sections ``[<project name>]``.
+
+    Such a section is of the project of that name in keystone's domain
+    ``default``. A name that is one of our own sections is none of a project.
+
+    :returns: host classes by the names of projects
+    """
+    found = {}
+    for section in conf.list_all_sections():
+        if section.startswith(_PREFIX) or section == 'DEFAULT':
+            continue
+        if section in conf and _OLD_OPTION.dest not in conf[section]:
+            continue
+        conf.register_opt(_OLD_OPTION, group=section)
+        classes = conf[section][_OLD_OPTION.dest]
+        if classes is not None:
+            found[section] = tuple(classes)
     return found

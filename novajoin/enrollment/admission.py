@@ -296,8 +296,10 @@ class Admission:
     def _check_host_class(self, post: models.VendordataPost) -> None:
         """Refuse what the project's allow-list does not have."""
         asked = post.metadata.get(_HOST_CLASS)
+        if not asked:
+            return
         allowed = self._settings.get_host_classes(post.project)
-        if asked and asked not in allowed and '*' not in allowed:
+        if asked not in allowed and '*' not in allowed:
             raise exceptions.IdentityRefused(
                 'The project may not have instances of the host class %s.'
                 % ascii(asked[:80])

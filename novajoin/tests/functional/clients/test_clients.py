@@ -16,6 +16,7 @@ import time
 import uuid
 
 from novajoin import exceptions
+from novajoin import models
 from novajoin.clients import glance
 from novajoin.clients import keystone
 from novajoin.clients import nova
@@ -170,16 +171,18 @@ class TestGlance(ClientCase):
 
 
 class TestKeystone(ClientCase):
-    def test_project_name(self):
+    def test_project(self):
         client = self.build(keystone, 'Keystone')
         project = self.cloud.admin.identity.find_project('demo')
-        self.assertEqual('demo', client.find_project_name(project.id))
-        self.assertIsNone(client.find_project_name(uuid.uuid4().hex))
+        self.assertEqual(
+            models.Project('demo', 'default'), client.find_project(project.id)
+        )
+        self.assertIsNone(client.find_project(uuid.uuid4().hex))
         client.check()
 
     def test_an_account_that_may_not_look(self):
         client = self.build(keystone, 'Keystone', 'other')
         project = self.cloud.admin.identity.find_project('demo')
         self.assertRaises(
-            exceptions.Unavailable, client.find_project_name, project.id
+            exceptions.Unavailable, client.find_project, project.id
         )

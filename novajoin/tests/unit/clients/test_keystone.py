@@ -15,6 +15,7 @@ import logging
 import fixtures
 
 from novajoin import exceptions
+from novajoin import models
 from novajoin.clients import keystone
 from novajoin.tests import base
 from novajoin.tests.unit.clients import cloud
@@ -82,11 +83,21 @@ class TestKeystone(base.TestCase):
         self.session = self.cloud.build_session(conf)
         self.keystone = keystone.Keystone(self.session, conf.keystone)
 
-    def test_project_name(self):
+    def test_project(self):
         self.cloud.requests.get(
-            URL, json={'project': {'id': PROJECT, 'name': 'demo'}}
+            URL,
+            json={
+                'project': {
+                    'id': PROJECT,
+                    'name': 'demo',
+                    'domain_id': 'default',
+                }
+            },
         )
-        self.assertEqual('demo', self.keystone.find_project_name(PROJECT))
+        self.assertEqual(
+            models.Project('demo', 'default'),
+            self.keystone.find_project(PROJECT),
+        )
 
     def test_no_project(self):
         self.cloud.requests.get(
@@ -100,20 +111,22 @@ class TestKeystone(base.TestCase):
                 }
             },
         )
-        self.assertIsNone(self.keystone.find_project_name(PROJECT))
+        self.assertIsNone(self.keystone.find_project(PROJECT))
 
     def test_unusable_answers(self):
         for answer in (
             {'status_code': 404},
             {'status_code': 500},
             {'json': {}},
-            {'json': {'project': {'name': None}}},
+            {'json': {'project': {'name': None, 'domain_id': 'default'}}},
+            {'json': {'project': {'name': 'demo', 'domain_id': None}}},
+            {'json': {'project': {'name': 'demo'}}},
             {'text': 'not json'},
         ):
             self.cloud.requests.get(URL, **answer)
             self.assertRaises(
                 exceptions.Unavailable,
-                self.keystone.find_project_name,
+                self.keystone.find_project,
                 PROJECT,
             )
 
@@ -136,10 +149,16 @@ class TestKeystone(base.TestCase):
         log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
         self.cloud.requests.get(
             URL,
-            json={'project': {'name': 'demo', 'secret': 'a-secret'}},
+            json={
+                'project': {
+                    'name': 'demo',
+                    'domain_id': 'default',
+                    'secret': 'a-secret',
+                }
+            },
             headers={'Content-Type': 'application/json'},
         )
-        self.keystone.find_project_name(PROJECT)
+        self.keystone.find_project(PROJECT)
         self.assertIn('GET %s: 200' % URL, log.output)
         for secret in ('a-secret', 'a-password', 'a-token'):
             self.assertNotIn(secret, log.output)

@@ -10,8 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import threading
+import uuid
 
 from novajoin import exceptions
+from novajoin import models
 from novajoin.cmd import assembly
 from novajoin.cmd import reports
 from novajoin.cmd import server
@@ -194,6 +196,96 @@ class AssemblyTest(base.TestCase):
             'vm.zone.test',
             'another',
         )
+
+
+class AllowListTest(base.TestCase):
+    """Sections by id, and those of novajoin 1.x by name."""
+
+    CLASSES = {'allowed_classes': 'webserver'}
+
+    def make(self, **options):
+        made = assembly.Assembly(
+            test_conf.read(self.make_directory(), options)
+        )
+        self.asked = []
+
+        def find(project):
+            self.asked.append(project)
+            return self.projects[project]
+
+        made.find_project = find
+        self.projects = {
+            PROJECT: models.Project('tripleo', 'default'),
+            'other': models.Project('tripleo', 'another domain'),
+            'third': models.Project('demo', 'default'),
+            'unknown': None,
+        }
+        return made
+
+    def test_none(self):
+        """Nobody asks keystone for nothing."""
+        parts = self.make()
+        self.assertEqual(
+            models.AllowList(PROJECT), parts.get_allow_list(PROJECT)
+        )
+        self.assertEqual([], self.asked)
+
+    def test_by_name(self):
+        """Only where names are unique: in the domain default."""
+        parts = self.make(tripleo=self.CLASSES)
+        self.assertEqual(
+            models.AllowList(PROJECT, classes=('webserver',)),
+            parts.get_allow_list(PROJECT),
+        )
+        for project in ('other', 'third', 'unknown'):
+            self.assertEqual(
+                models.AllowList(project), parts.get_allow_list(project)
+            )
+
+    def test_by_id(self):
+        """It says everything that is to be said of the project."""
+        parts = self.make(
+            **{
+                'tripleo': self.CLASSES,
+                'project:%s' % PROJECT: {'allowed_services': 'http'},
+            }
+        )
+        self.assertEqual(
+            models.AllowList(PROJECT, services=('http',)),
+            parts.get_allow_list(PROJECT),
+        )
+        self.assertEqual([], self.asked)
+
+    def test_refusal(self):
+        """NJ11: the class of a section by name is let pass, another not."""
+        parts = self.make(tripleo=self.CLASSES)
+        parts.prepare()
+        metadata = {'ipa_enroll': 'true', 'ipa_hostclass': 'webserver'}
+
+        def post(project, name='vm'):
+            return parts.admission.answer(
+                models.VendordataPost(
+                    str(uuid.uuid4()), project, None, name, metadata
+                ),
+                models.Caller('req-1'),
+            )
+
+        self.assertIn('bootstrap', post(PROJECT))
+        self.assertRaises(exceptions.IdentityRefused, post, 'other')
+        self.asked.clear()
+        del metadata['ipa_hostclass']
+        self.assertIn('bootstrap', post('third', 'vm2'))
+        self.assertEqual([], self.asked)
+
+    def test_without_keystone(self):
+        """Its id is then a project's name."""
+        parts = assembly.Assembly(
+            test_conf.read(self.make_directory(), {'tripleo': self.CLASSES})
+        )
+        self.assertEqual(
+            ('webserver',), parts.get_allow_list('tripleo').classes
+        )
+        self.assertEqual('tripleo', parts.find_project_name('tripleo'))
 
 
 class ReporterTest(base.TestCase):

@@ -9,11 +9,13 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+import logging
 import pathlib
 from unittest import mock
 
 from novajoin import exceptions
 from novajoin.cmd import configuration
+from novajoin.conf import project
 from novajoin.tests import base
 from novajoin.tests.unit.cmd import conf as test_conf
 
@@ -60,6 +62,39 @@ class ConfigurationTest(base.TestCase):
         self.assertFalse(conf.naming.normalize_project)
         self.assertEqual(3, conf.glance.num_retries)
         self.assertEqual(['novajoin_notifications'], conf.notify.topics)
+        for _ in range(2):
+            self.assertEqual(
+                {'tripleo': ('webserver',)}, project.list_old_classes(conf)
+            )
+
+    def list_warnings(self, *arguments):
+        """Return what gets to the log where the options want it."""
+        log = self.make_directory() / 'log'
+        conf = configuration.make_conf()
+        configuration.read(conf, ['--log-file', str(log), *arguments])
+        configuration.set_up_log(conf)
+        for handler in logging.getLogger().handlers:
+            handler.close()
+        return log.read_text().splitlines() if log.exists() else []
+
+    def test_old_sections(self):
+        """They are named one by one, once the log is set up."""
+        path = self.make_directory() / 'join.conf'
+        path.write_text(_OLD_FILE.replace('debug = True', ''))
+        (warning,) = self.list_warnings('--config-file', str(path))
+        self.assertIn('[tripleo] allowed_classes', warning)
+
+    def test_sections_that_are_of_no_project(self):
+        path = self.make_directory() / 'join.conf'
+        path.write_text(
+            '[DEFAULT]\nallowed_classes = a\n'
+            '[naming]\nallowed_classes = b\n'
+            '[other]\nclasses = c\n'
+            '[project:%s]\nallowed_classes = d\n' % ('ab' * 16)
+        )
+        conf = self.read('--config-file', str(path))
+        self.assertEqual({}, project.list_old_classes(conf))
+        self.assertEqual([], self.list_warnings('--config-file', str(path)))
 
     def test_defaults(self):
         """NJ7: the README's port; keystone unless told otherwise."""
@@ -123,7 +158,12 @@ class ConfigurationTest(base.TestCase):
             ),
         ):
             conf = self.read()
+            (warning,) = self.list_warnings()
+            others = self.list_warnings('--config-file', '/dev/null')
         self.assertEqual(4711, conf.api.port)
+        self.assertIn(str(path), warning)
+        # It was not read.
+        self.assertEqual([], others)
 
     def test_read_again(self):
         directory = self.make_directory()
