@@ -14,7 +14,10 @@
 import datetime
 from unittest import mock
 
+import webob
+
 from novajoin import exceptions
+from novajoin.checkin import tls
 from novajoin.cmd import assembly
 from novajoin.cmd import checkin
 from novajoin.tests import base
@@ -56,3 +59,60 @@ class TestHealthOfTheCA(base.TestCase):
     def test_a_ca_without_crls_of_ours(self):
         self.ca = mock.Mock(spec_set=['check'])
         self.assertIsNone(self.check())
+
+
+class TestHealth(base.TestCase):
+    """What a balancer is told about a worker, check by check."""
+
+    def setUp(self):
+        super().setUp()
+        self.conf = test_conf.read(self.make_directory())
+        self.parts = assembly.Assembly(self.conf)
+        self.parts.prepare()
+        self.addCleanup(self.parts.database.close)
+
+    def get_certificate(self):
+        keeper = checkin._make_keeper(
+            self.parts, tls.Contexts(self.parts.clock)
+        )
+        for _ in range(2):
+            keeper.look()
+            self.parts.service_certificates.sign_pending(
+                self.parts.ca, self.parts.checkin_names
+            )
+        self.assertTrue(keeper.is_ready)
+
+    def ask(self):
+        """Return what a worker that starts now answers."""
+        process = checkin._Process(self.conf)
+        application = process.start()
+        self.addCleanup(process._assembly.database.close)
+        self.addCleanup(process.stop)
+        answer = webob.Request.blank('/healthcheck').get_response(application)
+        return answer.status_int, answer.text
+
+    def test_all_is_well(self):
+        self.get_certificate()
+        self.assertEqual((200, 'OK\n'), self.ask())
+
+    def test_without_a_certificate(self):
+        status, text = self.ask()
+        self.assertEqual(503, status)
+        self.assertIn('Not healthy: certificate.', text)
+
+    def test_without_a_database(self):
+        self.get_certificate()
+        self.parts.database.close()
+        self.parts.database.path.write_bytes(b'no database' * 1000)
+        status, text = self.ask()
+        self.assertEqual(503, status)
+        self.assertIn('Not healthy: database', text)
+
+    def test_without_the_key_of_the_instance_ca(self):
+        self.get_certificate()
+        instance = self.parts.ca.get_chain().instance.id
+        directory = self.parts.keys.directory / 'ca/instance' / instance
+        (directory / 'key.pem').unlink()
+        status, text = self.ask()
+        self.assertEqual(503, status)
+        self.assertIn('Not healthy: ca.', text)

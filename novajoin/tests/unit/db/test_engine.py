@@ -126,6 +126,25 @@ class EngineTestCase(world.TestCase):
         self.database.write(functools.partial(insert, 'a'))
         self.assertTrue(self.database.has_failed)
 
+    def test_nothing_is_lost_with_the_power(self):
+        """A commit is on the disk: a token that was redeemed stays so."""
+        database = engine.Database(str(self.database.url))
+        self.addCleanup(database.close)
+        for pragma, value in (
+            ('synchronous', 2),  # FULL
+            ('journal_mode', 'wal'),
+            ('foreign_keys', 1),
+        ):
+            for use in (database.read, database.write):
+                self.assertEqual(
+                    value,
+                    use(
+                        lambda tx, pragma=pragma: tx.exec_driver_sql(
+                            'PRAGMA ' + pragma
+                        ).scalar_one()
+                    ),
+                )
+
     def test_locked(self):
         """A writer that does not end: 503, not a traceback."""
         self.useFixture(
