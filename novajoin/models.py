@@ -131,6 +131,7 @@ class Enrollment:
     :ivar salt: 16 random bytes of this generation
     :ivar key_id: the credential key of this generation; 16 hex digits
     :ivar token_sha256: SHA-256 of the join token; 32 bytes
+    :ivar eku: what the CSR of this generation asks for, by OpenSSL's names
     :ivar nova_confirmed: nova's verdict, None while outstanding
     :ivar identity_confirmed: the identity backend's verdict, likewise
     :ivar public_key_sha256: the key that claimed this generation, or None
@@ -153,6 +154,7 @@ class Enrollment:
     salt: bytes
     key_id: str
     token_sha256: bytes
+    eku: tuple[str, ...]
     created_at: datetime.datetime
     updated_at: datetime.datetime
     nova_confirmed: bool | None = None

@@ -43,13 +43,8 @@ def format_time(time: datetime.datetime) -> str:
     )
 
 
-def make_template(
-    enrollment: models.Enrollment, usages: tuple[str, ...]
-) -> models.CsrTemplate:
-    """Return what an instance puts into its CSR, from its row.
-
-    :param usages: the extended key usages that its CA gives
-    """
+def make_template(enrollment: models.Enrollment) -> models.CsrTemplate:
+    """Return what an instance puts into its CSR, from its row."""
     hostname = enrollment.hostname
     # RFC 5280 appendix A: ub-common-name is 64.
     common_name = hostname if len(hostname) <= 64 else enrollment.instance
@@ -58,7 +53,7 @@ def make_template(
         dns=(hostname,),
         ip=(),
         uri=('urn:uuid:%s' % enrollment.instance,),
-        eku=usages,
+        eku=enrollment.eku,
     )
 
 

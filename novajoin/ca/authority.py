@@ -91,6 +91,13 @@ class Authority:
             return frozenset()
         return frozenset(value)
 
+    def permits_usage(self, name: str) -> bool:
+        """Whether it may issue for a usage, by OpenSSL's name."""
+        usage = profiles.EXTENDED_KEY_USAGES.get(name)
+        return usage is not None and (
+            not self.extended_key_usages or usage in self.extended_key_usages
+        )
+
     def get_key(self) -> profiles.PrivateKey:
         """Return the private key.
 

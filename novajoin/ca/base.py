@@ -91,8 +91,21 @@ class CABackend(abc.ABC):
         """Return the usages of the instances' certificates.
 
         :returns: their OpenSSL names
+        :raises CAUnavailable: try again
         """
         return ('clientAuth', 'serverAuth')
+
+
+class OrderChecker(abc.ABC):
+    """An extra ability: what is refused is known before it is ordered."""
+
+    @abc.abstractmethod
+    def check_order(self, order: models.CertificateOrder) -> None:
+        """Look whether a certificate would be issued; signs nothing.
+
+        :raises IdentityRefused: the CA does not issue this
+        :raises CAUnavailable: try again
+        """
 
 
 class CrlPublisher(abc.ABC):

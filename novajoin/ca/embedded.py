@@ -84,7 +84,12 @@ def _get_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
+class EmbeddedCA(
+    base.CABackend,
+    base.OrderChecker,
+    base.CrlPublisher,
+    base.ServiceIssuer,
+):
     """A root and two intermediates in the key repository.
 
     :param settings: the group ``[ca_embedded]``
@@ -160,8 +165,31 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
         )
 
     def get_extended_key_usages(self) -> tuple[str, ...]:
-        """Return ``[ca_embedded] extended_key_usages``."""
-        return tuple(self.settings.extended_key_usages)
+        """Return ``[ca_embedded] extended_key_usages``.
+
+        Without what the intermediate that issues does not permit: for a
+        moment of a rotation the process may have other settings than that.
+
+        :raises CAUnavailable: there is no CA
+        """
+        authority = self._get_hierarchy().get_active(hierarchy.INSTANCE)
+        return tuple(
+            name
+            for name in self.settings.extended_key_usages
+            if authority.permits_usage(name)
+        )
+
+    def check_order(self, order: models.CertificateOrder) -> None:
+        """Look whether :meth:`issue` would refuse an order.
+
+        :raises CAUnavailable: there is no CA
+        :raises IdentityRefused: names or usages that the issuer may not
+            certify, or a key that is none
+        """
+        _check_instance_order(
+            order, self._get_hierarchy().get_active(hierarchy.INSTANCE)
+        )
+        _load_public_key(order.public_key)
 
     def issue(
         self, order: models.CertificateOrder
@@ -177,9 +205,7 @@ class EmbeddedCA(base.CABackend, base.CrlPublisher, base.ServiceIssuer):
             certify, or a key that is none
         """
         authority = self._get_issuer(hierarchy.INSTANCE)
-        if not order.common_name:
-            raise exceptions.IdentityRefused('There is no common name.')
-        _check_order(order, authority)
+        _check_instance_order(order, authority)
         order = dataclasses.replace(
             order,
             not_before=max(order.not_before, authority.not_before),
@@ -534,6 +560,14 @@ def _read_settings(settings: Any) -> maker.Settings:
     )
 
 
+def _check_instance_order(
+    order: models.CertificateOrder, authority: ca_authority.Authority
+) -> None:
+    if not order.common_name:
+        raise exceptions.IdentityRefused('There is no common name.')
+    _check_order(order, authority)
+
+
 def _check_order(
     order: models.CertificateOrder, authority: ca_authority.Authority
 ) -> None:
@@ -571,8 +605,7 @@ def _check_order(
 def _check_usages(
     names: Collection[str], authority: ca_authority.Authority
 ) -> None:
-    wanted = {profiles.EXTENDED_KEY_USAGES.get(name) for name in names}
-    if not wanted or wanted - authority.extended_key_usages:
+    if not names or not all(map(authority.permits_usage, names)):
         raise exceptions.IdentityRefused(
             'The CA is not permitted to certify these usages: %s.'
             % (', '.join(names) or 'none')

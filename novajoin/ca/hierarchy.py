@@ -150,7 +150,7 @@ class Hierarchy:
         """Compare what is there with the configuration; makes nothing.
 
         :raises ConfigurationError: the files cannot be used, or the CAs do
-            not fit the zones and the check-in URLs
+            not fit the zones, the check-in URLs and the usages
         """
         snapshot = self._read(None)
         for kind, check in (
@@ -159,7 +159,9 @@ class Hierarchy:
         ):
             if found := snapshot.by_kind[kind]:
                 check(found[0].bounds, self._constraints)
-        if not snapshot.by_kind[INSTANCE]:
+        if found := snapshot.by_kind[INSTANCE]:
+            _check_usages(found[0], self._settings.extended_key_usages)
+        else:
             ca_constraints.make_instance_bounds(
                 self._constraints, self._settings.networks
             )
@@ -470,6 +472,19 @@ class Hierarchy:
             kept=tuple(
                 a.id for a in store.list(kind) if a.state is _States.RETIRING
             ),
+        )
+
+
+def _check_usages(
+    authority: ca_authority.Authority, names: Collection[str]
+) -> None:
+    missing = [name for name in names if not authority.permits_usage(name)]
+    if missing:
+        raise exceptions.ConfigurationError(
+            '[ca_embedded] extended_key_usages',
+            'the certificate of the instance intermediate does not permit '
+            '%s. Run "novajoin-manage keys rotate ca/instance" to make a new '
+            'one, or take it out.' % ', '.join(missing),
         )
 
 

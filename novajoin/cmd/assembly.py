@@ -376,7 +376,10 @@ class Assembly:
     def generations(self) -> generations.Generations:
         """What new generations begin with."""
         return generations.Generations(
-            self.keys, self.conf.credential.token_lifetime, self.clock
+            self.keys,
+            self.conf.credential.token_lifetime,
+            lambda: self.ca.get_extended_key_usages(),
+            self.clock,
         )
 
     @functools.cached_property

@@ -131,8 +131,11 @@ when a quarter is left. Default: one year.
 What instances' certificates may be used for, by OpenSSL's names: clientAuth,
 serverAuth, codeSigning, emailProtection, ipsecIKE. clientAuth has to be among
 them: an instance renews its certificate with it. They are on the instance
-intermediate too, so that it can issue for nothing else. Leave out
-``serverAuth`` where instances must not act as servers.
+intermediate too, so that it can issue for nothing else: no process starts with
+one that the intermediate lacks, before ``novajoin-manage keys rotate
+ca/instance`` was run. One that is left out is in no certificate any more; one
+that is new is in those of enrollments that are opened or reissued from then
+on. Leave out ``serverAuth`` where instances must not act as servers.
 """,
     ),
     cfg.ListOpt(

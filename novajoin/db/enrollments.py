@@ -38,6 +38,7 @@ def _to_model(row: sa.Row[Any]) -> models.Enrollment:
     for name in _BYTES:
         if fields[name] is not None:
             fields[name] = bytes.fromhex(fields[name])
+    fields['eku'] = tuple(fields['eku'].split(','))
     return models.Enrollment(**fields)
 
 
@@ -47,6 +48,8 @@ def _to_columns(values: dict[str, Any]) -> dict[str, Any]:
         if name in _BYTES and value is not None
         else value.value
         if isinstance(value, models.State)
+        else ','.join(value)
+        if name == 'eku'
         else dict(value)
         if name == 'metadata'
         else value

@@ -73,6 +73,7 @@ enrollments = sa.Table(
     sa.Column('salt', sa.String(32), nullable=False),
     sa.Column('key_id', sa.String(16), nullable=False),
     sa.Column('token_sha256', sa.String(64), nullable=False),
+    sa.Column('eku', sa.String(255), nullable=False),
     sa.Column('nova_confirmed', sa.Boolean),
     sa.Column('identity_confirmed', sa.Boolean),
     sa.Column('public_key_sha256', sa.String(64)),

@@ -31,16 +31,19 @@ class Generations:
     """Make the columns of new generations.
 
     :param token_lifetime: seconds for which a token may be redeemed
+    :param get_usages: returns the extended key usages that the CA gives
     """
 
     def __init__(
         self,
         keys: repository.Repository,
         token_lifetime: int,
+        get_usages: Callable[[], tuple[str, ...]],
         clock: Callable[[], datetime.datetime],
     ) -> None:
         self._keys = keys
         self._token_lifetime = token_lifetime
+        self._get_usages = get_usages
         self._clock = clock
 
     def open(
@@ -60,6 +63,7 @@ class Generations:
         :returns: what the function returned
         :raises KeyRetired: this host's key repository has no later key
         :raises KeyUnavailable: there is no key
+        :raises CAUnavailable: nobody knows what the CA gives
         """
         try:
             return function(self._make(instance, epoch, generation))
@@ -79,4 +83,5 @@ class Generations:
             instance,
             epoch,
             generation,
+            self._get_usages(),
         )

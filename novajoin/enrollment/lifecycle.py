@@ -84,11 +84,13 @@ def make_generation(
     instance: str,
     epoch: int,
     generation: int,
+    usages: tuple[str, ...],
 ) -> dict[str, object]:
     """Return the columns that a new generation sets on a row.
 
     :param key: the primary credential key, 32 bytes
     :param lifetime: seconds for which the token may be redeemed
+    :param usages: the extended key usages that its CSR has to ask for
     """
     salt = secrets.token_bytes(credential.SALT_SIZE)
     opened_at = get_instant(now)
@@ -101,6 +103,7 @@ def make_generation(
         'salt': salt,
         'key_id': key_id,
         'token_sha256': credential.get_digest(derived.token.reveal()),
+        'eku': usages,
         'public_key_sha256': None,
         'refusal': None,
         'suspended_from': None,

@@ -132,9 +132,7 @@ class Offers:
     ) -> payload.Body:
         return payload.build(
             enrollment,
-            payload.make_template(
-                enrollment, self._ca.get_extended_key_usages()
-            ),
+            payload.make_template(enrollment),
             self._ca.get_chain().root.der,
             self._urls,
             None if derived is None else derived.token,

@@ -114,9 +114,7 @@ class Redemption:
         self, enrollment: models.Enrollment
     ) -> models.CsrTemplate:
         """Return what the CSR of an enrollment must ask for."""
-        return payload.make_template(
-            enrollment, self._ca.get_extended_key_usages()
-        )
+        return payload.make_template(enrollment)
 
     def redeem(
         self, instance: str, token: str, csr: bytes, request_id: str
@@ -153,6 +151,7 @@ class Redemption:
             raise exceptions.CertificateRevoked
         now = self._clock()
         successor = self._make_certificate(enrollment, matched, now)
+        self._check_order(enrollment, successor)
 
         def supersede(tx: engine.Transaction) -> bool:
             # Swapped for itself: whoever revokes what the instance has
@@ -318,6 +317,7 @@ class Redemption:
     ) -> tuple[models.Enrollment, models.Certificate] | None:
         now = self._clock()
         certificate = self._make_certificate(enrollment, matched, now)
+        self._check_order(enrollment, certificate)
 
         def claim(tx: engine.Transaction) -> bool:
             if not enrollments.claim(
@@ -471,26 +471,45 @@ class Redemption:
                     return record
         return chain.instance
 
+    def _make_order(
+        self, enrollment: models.Enrollment, certificate: models.Certificate
+    ) -> models.CertificateOrder:
+        """Return what the CA is asked to sign.
+
+        A usage that the CA has stopped giving since the generation opened is
+        left out; what the request had to hold stays as it was handed out.
+        """
+        template = self.get_template(enrollment)
+        given = self._ca.get_extended_key_usages()
+        return models.CertificateOrder(
+            serial=int(certificate.serial, 16),
+            common_name=template.subject[0][1],
+            dns=template.dns,
+            ip=template.ip,
+            uri=template.uri,
+            public_key=certificate.public_key,
+            eku=tuple(usage for usage in template.eku if usage in given),
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
+        )
+
+    def _check_order(
+        self, enrollment: models.Enrollment, certificate: models.Certificate
+    ) -> None:
+        """Ask the CA before a key is bound: a refusal must bind none.
+
+        :raises IdentityRefused: the CA does not issue this
+        """
+        if isinstance(self._ca, ca_base.OrderChecker):
+            self._ca.check_order(self._make_order(enrollment, certificate))
+
     def _sign(
         self,
         enrollment: models.Enrollment,
         certificate: models.Certificate,
         request_id: str,
     ) -> bytes:
-        template = self.get_template(enrollment)
-        issued = self._ca.issue(
-            models.CertificateOrder(
-                serial=int(certificate.serial, 16),
-                common_name=template.subject[0][1],
-                dns=template.dns,
-                ip=template.ip,
-                uri=template.uri,
-                public_key=certificate.public_key,
-                eku=template.eku,
-                not_before=certificate.not_before,
-                not_after=certificate.not_after,
-            )
-        )
+        issued = self._ca.issue(self._make_order(enrollment, certificate))
         now = self._clock()
 
         def store(tx: engine.Transaction) -> bool:

@@ -333,6 +333,21 @@ class CABackendContract:
                 self.make_order(common_name=UUID, dns=dns),
             )
 
+    def test_an_order_is_checked_before(self):
+        """What can check an order agrees with itself, without a key."""
+        backend = self.make_backend()
+        if not isinstance(backend, base.OrderChecker):
+            return
+        backend.check_order(self.make_order())
+        if self.foreign_zone is None:
+            return
+        foreign = 'web-1.' + self.foreign_zone
+        self.assertRaises(
+            exceptions.IdentityRefused,
+            backend.check_order,
+            self.make_order(common_name=foreign, dns=(foreign,)),
+        )
+
     # Revoking.
 
     def test_revoke_is_idempotent(self):

@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column('salt', sa.String(length=32), nullable=False),
         sa.Column('key_id', sa.String(length=16), nullable=False),
         sa.Column('token_sha256', sa.String(length=64), nullable=False),
+        sa.Column('eku', sa.String(length=255), nullable=False),
         sa.Column('nova_confirmed', sa.Boolean(), nullable=True),
         sa.Column('identity_confirmed', sa.Boolean(), nullable=True),
         sa.Column('public_key_sha256', sa.String(length=64), nullable=True),

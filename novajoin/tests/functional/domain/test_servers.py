@@ -53,7 +53,12 @@ def _make_generation(made, key_id, *generation):
     """Make one as a process does that has not looked at its keys again."""
     key = made.keys.get(repository.CREDENTIAL, key_id)
     return lifecycle.make_generation(
-        key.secret, key.id, world.LIFETIME, made.clock(), *generation
+        key.secret,
+        key.id,
+        world.LIFETIME,
+        made.clock(),
+        *generation,
+        ('clientAuth',),
     )
 
 

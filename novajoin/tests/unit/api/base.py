@@ -65,6 +65,7 @@ ENROLLMENT = models.Enrollment(
     salt=b'salt salt salt s',
     key_id='0123456789abcdef',
     token_sha256=b'hash' * 8,
+    eku=('clientAuth', 'serverAuth'),
     created_at=NOW,
     updated_at=NOW,
     nova_confirmed=True,

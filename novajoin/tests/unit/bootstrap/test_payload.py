@@ -49,6 +49,7 @@ ENROLLMENT = models.Enrollment(
     salt=bytes(16),
     key_id='0' * 16,
     token_sha256=bytes(32),
+    eku=USAGES,
     created_at=OPENED,
     updated_at=OPENED,
 )
@@ -57,7 +58,7 @@ ENROLLMENT = models.Enrollment(
 def build(enrollment=ENROLLMENT, token=TOKEN, urls=URLS, **kwargs):
     return payload.build(
         enrollment,
-        payload.make_template(enrollment, USAGES),
+        payload.make_template(enrollment),
         ROOT,
         urls,
         None if token is None else secret.Secret(token),
@@ -141,7 +142,7 @@ class PayloadTestCase(base.TestCase):
         for size, fits in ((64, True), (65, False)):
             name = 'a' * (size - 4) + '.com'
             template = payload.make_template(
-                dataclasses.replace(ENROLLMENT, hostname=name), USAGES
+                dataclasses.replace(ENROLLMENT, hostname=name)
             )
             self.assertEqual(
                 (('CN', name if fits else INSTANCE),), template.subject

@@ -234,6 +234,19 @@ class TestRefusedOrders(testscenarios.WithScenarios, EmbeddedTestCase):
         )
         self.assertTrue(error.message.isascii())
 
+    def test_refused_before(self):
+        """In the same words, and before a key is bound to a token."""
+        ca = self.make()
+        order = self.make_order(**self.changes)
+        self.assertEqual(
+            *(
+                self.assertRaises(
+                    exceptions.IdentityRefused, function, order
+                ).message
+                for function in (ca.check_order, ca.issue)
+            )
+        )
+
 
 class TestNameConstraints(testscenarios.WithScenarios, EmbeddedTestCase):
     """IDENTITY 5: OpenSSL enforces what the intermediates say."""
@@ -530,6 +543,17 @@ class TestValidateExisting(EmbeddedTestCase):
         self.assertIn('novajoin-manage keys rotate ca/instance', str(error))
         ca.rotate(hierarchy.INSTANCE)
         self.make(names).validate()
+
+    def test_a_new_usage_needs_a_new_intermediate(self):
+        self.make(extended_key_usages=['clientAuth']).get_chain()
+        usages = ['clientAuth', 'serverAuth']
+        ca = self.make(extended_key_usages=usages)
+        error = self.assertRaises(exceptions.ConfigurationError, ca.validate)
+        self.assertEqual('[ca_embedded] extended_key_usages', error.option)
+        self.assertEqual(('clientAuth',), ca.get_extended_key_usages())
+        ca.rotate(hierarchy.INSTANCE)
+        self.make(extended_key_usages=usages).validate()
+        self.assertEqual(tuple(usages), ca.get_extended_key_usages())
 
     def test_an_ecdsa_key_of_each_curve_is_its_own(self):
         for curve in (ec.SECP256R1(), ec.SECP384R1()):

@@ -430,6 +430,23 @@ class TestReading(HierarchyTestCase):
                 exceptions.ConfigurationError, self.make(names).check
             )
 
+    def test_check_against_the_usages(self):
+        """What the intermediate does not permit needs another one."""
+        self.make(extended_key_usages=('clientAuth',)).get_active(
+            hierarchy.INSTANCE
+        )
+        known = self.make(
+            extended_key_usages=('clientAuth', 'ipsecIKE', 'serverAuth')
+        )
+        error = self.assertRaises(exceptions.ConfigurationError, known.check)
+        self.assertEqual('[ca_embedded] extended_key_usages', error.option)
+        self.assertIn('permit ipsecIKE, serverAuth.', error.message)
+        self.assertIn('novajoin-manage keys rotate ca/instance', error.message)
+        known.rotate(hierarchy.INSTANCE, reported=(), in_use=())
+        known.check()
+        # One that may do more is no fault.
+        self.make(extended_key_usages=('clientAuth',)).check()
+
 
 class TestRotate(HierarchyTestCase):
     def rotate(self, known, kind=hierarchy.INSTANCE, reported=(), in_use=()):

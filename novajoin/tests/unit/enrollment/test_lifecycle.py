@@ -61,7 +61,14 @@ class LifecycleTestCase(world.TestCase):
                 tx,
                 row,
                 lifecycle.make_generation(
-                    bytes(32), '0' * 16, 60, now, row.instance, 1, 2
+                    bytes(32),
+                    '0' * 16,
+                    60,
+                    now,
+                    row.instance,
+                    1,
+                    2,
+                    ('clientAuth',),
                 ),
                 lifecycle.VERDICTS,
                 None,
@@ -167,6 +174,7 @@ class LifecycleTestCase(world.TestCase):
                 self.instance,
                 1,
                 number,
+                ('clientAuth',),
             )
             for number in (1, 2)
         ]

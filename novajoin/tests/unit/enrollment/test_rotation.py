@@ -11,6 +11,11 @@
 # under the License.
 """What a rotation of the instance intermediate is to instances: nothing."""
 
+import dataclasses
+
+from cryptography import x509
+
+from novajoin import exceptions
 from novajoin import models
 from novajoin.keys import authorities
 from novajoin.tests.contract import ca as contract
@@ -58,3 +63,101 @@ class RotationTestCase(world.TestCase):
         self.assertIn(
             'certificate revoked', self.verify(outcome, crls=[crl.der])
         )
+
+
+class UsagesTestCase(world.TestCase):
+    """EM11: what was handed out is accepted, whatever the settings are now."""
+
+    def setUp(self):
+        super().setUp()
+        self.world = self.make_world(has_real_ca=True)
+        self.world.clock.now = contract.get_now()
+
+    def change(self, *usages):
+        """Restart with other usages in join.conf."""
+        ca = self.world.ca
+        ca.settings._conf.set_override(
+            'extended_key_usages', list(usages), 'ca_embedded'
+        )
+        ca._known_hierarchy = None
+
+    def offer(self, hostname='web1'):
+        instance = self.world.start(hostname)
+        return world.Guest(self.world, self.world.post(instance, hostname))
+
+    def get_usages(self, outcome):
+        certificate = x509.load_der_x509_certificate(outcome.certificate)
+        value = certificate.extensions.get_extension_for_class(
+            x509.ExtendedKeyUsage
+        ).value
+        return {usage._name for usage in value}
+
+    def test_one_less(self):
+        offered = self.offer()
+        enrolled = self.world.enroll('web2')
+        self.change('clientAuth')
+        for rotates in (False, True):
+            if rotates:
+                self.world.ca.rotate(authorities.INSTANCE)
+            self.world.ca.validate()
+            for outcome in (enrolled.renew(), offered.redeem()):
+                self.assertIsNotNone(outcome.certificate)
+            again = world.Guest(self.world, self.world.post(offered.instance))
+            self.assertEqual(offered.payload['csr'], again.payload['csr'])
+            enrolled.certificate = enrolled.renew().certificate
+        self.assertEqual({'clientAuth'}, self.get_usages(enrolled.renew()))
+        self.assertEqual({'clientAuth'}, self.get_usages(offered.redeem()))
+        fresh = self.offer('web3')
+        self.assertEqual(['clientAuth'], fresh.payload['csr']['eku'])
+        self.assertEqual({'clientAuth'}, self.get_usages(fresh.redeem()))
+
+    def test_one_more(self):
+        """For what opens from then on; a reissue brings it to the others."""
+        offered = self.offer()
+        self.change('clientAuth', 'serverAuth', 'ipsecIKE')
+        self.assertRaises(
+            exceptions.ConfigurationError, self.world.ca.validate
+        )
+        early = self.offer('web2')
+        self.assertEqual(
+            {'clientAuth', 'serverAuth'}, self.get_usages(early.redeem())
+        )
+        self.world.ca.rotate(authorities.INSTANCE)
+        self.world.ca.validate()
+        self.assertEqual(
+            {'clientAuth', 'serverAuth'}, self.get_usages(offered.redeem())
+        )
+        self.world.operations.reissue(
+            offered.instance, world.make_caller('operator')
+        )
+        self.world.work()
+        again = world.Guest(self.world, self.world.post(offered.instance))
+        self.assertEqual(
+            {'clientAuth', 'serverAuth', 'ipsecIKE'},
+            set(again.payload['csr']['eku']),
+        )
+        self.assertEqual(3, len(self.get_usages(again.redeem())))
+
+    def rotate_to(self, zone):
+        ca = self.world.ca
+        ca.store = dataclasses.replace(
+            ca.store,
+            constraints=dataclasses.replace(
+                ca.store.constraints, zones=frozenset({zone})
+            ),
+        )
+        ca._known_hierarchy = None
+        ca.rotate(authorities.INSTANCE)
+
+    def test_nothing_is_bound_by_a_refusal(self):
+        """Neither a token nor a certificate is used up by it."""
+        enrolled = self.world.enroll('web2')
+        enrolled.send_receipt()
+        offered = self.offer()
+        self.rotate_to('example.net')
+        with self.assert_nothing_written(self.world):
+            self.assertRaises(exceptions.IdentityRefused, offered.redeem)
+            self.assertRaises(exceptions.IdentityRefused, enrolled.renew)
+        self.rotate_to('example.com')
+        self.assertIsNotNone(offered.redeem().certificate)
+        self.assertIsNotNone(enrolled.renew().certificate)

@@ -38,6 +38,7 @@ import sqlalchemy
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.ca import profiles
 from novajoin.clients import base as clients_base
 from novajoin.clients import null
 from novajoin.db import certificates
@@ -255,7 +256,10 @@ class World:
         )
         self.decision = decision.Decision(self._find_properties)
         self.generations = generations.Generations(
-            self.keys, LIFETIME, self.clock
+            self.keys,
+            LIFETIME,
+            lambda: self.ca.get_extended_key_usages(),
+            self.clock,
         )
         self.inspector = inspection.Inspector(
             self.nova, self.naming, self.generations, self.clock
@@ -546,6 +550,12 @@ def make_csr(template, key):
             )
         )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                profiles.get_extended_key_usages(template['eku'])
+            ),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.DER)
     )
