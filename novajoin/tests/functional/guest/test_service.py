@@ -11,6 +11,7 @@
 # under the License.
 """The guest client against the real novajoin-checkin."""
 
+import json
 import pathlib
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ import testscenarios
 from novajoin.tests.functional import service
 from novajoin.tests.functional.guest import flavors
 from novajoin.tests.unit.guest import harness
+from novajoin.tests.unit.guest import peer
 
 
 class TestGuest(testscenarios.WithScenarios, harness.MachineTestCase):
@@ -36,6 +38,8 @@ class TestGuest(testscenarios.WithScenarios, harness.MachineTestCase):
     ]
     has_curl: bool
     service: service.Service
+    #: Options for where to read the vendordata; None: self.drive.
+    source: list[str] | None = None
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -61,6 +65,11 @@ class TestGuest(testscenarios.WithScenarios, harness.MachineTestCase):
         self.drive = self.service.make_drive(instance, answer)
         return instance
 
+    def get_source(self) -> list[str]:
+        if self.source is None:
+            return ['--config-drive', str(self.drive)]
+        return self.source
+
     def run_guest(
         self, command: str, *options: str
     ) -> 'subprocess.CompletedProcess[str]':
@@ -68,7 +77,7 @@ class TestGuest(testscenarios.WithScenarios, harness.MachineTestCase):
         return self.run_program(
             [
                 *(*shell, str(harness.CLIENT), command),
-                *('--config-drive', str(self.drive)),
+                *self.get_source(),
                 *('--state-dir', str(self.folder / 'guest')),
                 *('--no-clock', *options),
             ]
@@ -140,31 +149,115 @@ class TestGuest(testscenarios.WithScenarios, harness.MachineTestCase):
         after = self.folder / 'guest/current/key.pem'
         self.assertEqual(before, after.read_bytes())
 
-    def test_reissue(self) -> None:
-        """A new generation: a new key, and the old certificate is no use."""
+    def test_revoked(self) -> None:
+        """A drive that is made anew after the reissue: it has the token."""
         instance = self.post()
         self.check('enrolled: ', 'enroll')
         before = self.certificate()
-        for count in (1, 2):
-            status, answer = self.service.call(
-                'POST',
-                f'/v1/enrollments/{instance}/reissue',
-                headers={'If-Match': f'"1.{count}"'},
-            )
-            self.assertEqual(200, status, answer)
-            if count == 1:
-                # The timer comes first and finds the old one revoked.
-                self.service.wait_for_state(instance, 'offered')
-                done = self.run_guest('renew', '--force')
-                self.assertEqual(8, done.returncode, done.stderr)
-                self.assertIn('certificate_revoked', done.stderr)
-            self.post(instance)
-            self.check('enrolled: ', 'renew', '--force')
+        self.reissue(instance, 1)
+        self.service.wait_for_state(instance, 'offered')
+        # The timer comes first and finds the old one revoked.
+        for options in ((), ('--force',)):
+            done = self.run_guest('renew', *options)
+            self.assertEqual(8, done.returncode, done.stderr)
+            self.assertIn('certificate_revoked', done.stderr)
+        self.post(instance)
+        self.check('enrolled: ', 'renew')
+        self.assertNotEqual(
+            before.public_key(), self.certificate().public_key()
+        )
+
+    def reissue(self, instance: str, generation: int) -> None:
+        status, answer = self.service.call(
+            'POST',
+            f'/v1/enrollments/{instance}/reissue',
+            headers={'If-Match': f'"1.{generation}"'},
+        )
+        self.assertEqual(200, status, answer)
+
+    def test_reissue(self) -> None:
+        """IDENTITY 1.9: the drive stays, the metadata has the new token.
+
+        The command is the one of the timer: nobody does anything in the
+        guest.
+        """
+        instance = self.post()
+        baked = self.drive
+        served = self.folder / 'served'
+        metadata = peer.Metadata(served)
+        self.addCleanup(metadata.stop)
+        self.serve(instance, served)
+        if self.has_curl:
+            self.show_sources(baked, metadata.url)
+            self.source = []
+        else:
+            # Nothing here speaks plain HTTP: the drive is made anew.
+            self.source = ['--config-drive', str(served)]
+        self.check('enrolled: ', 'enroll')
+        for generation in (1, 2):
+            metadata.paths.clear()
+            self.check('nothing to do', *self.timer_words())
+            self.assertNotIn('vendor_data2.json', metadata.paths)
+            before = self.certificate()
+            self.reissue(instance, generation)
+            self.serve(instance, served)
+            self.check('enrolled: ', *self.timer_words())
             self.assertNotEqual(
                 before.public_key(), self.certificate().public_key()
             )
-            before = self.certificate()
+            self.service.wait_for_state(instance, 'enrolled')
         self.check('generation=3', 'status')
+
+    def serve(self, instance: str, folder: pathlib.Path) -> None:
+        """What the metadata service shows by now; the drive stays."""
+        _, status, answer = self.service.post(instance)
+        self.assertEqual(200, status, answer)
+        latest = folder / 'openstack/latest'
+        latest.mkdir(parents=True, exist_ok=True)
+        (latest / 'vendor_data2.json').write_text(json.dumps({'join': answer}))
+        (latest / 'meta_data.json').write_text(json.dumps({'uuid': instance}))
+
+    def timer_words(self) -> list[str]:
+        """Command and options as the unit of the timer has them."""
+        unit = harness.CLIENT.with_name('novajoin-guest.service')
+        [line] = [
+            each
+            for each in unit.read_text().splitlines()
+            if each.startswith('ExecStart=')
+        ]
+        return line.split()[1:]
+
+    def test_one_key(self) -> None:
+        """The drive keeps the token; no mishap redeems it once more."""
+        instance = self.post()
+        self.check('enrolled: ', 'enroll')
+        self.service.wait_for_state(instance, 'enrolled')
+        clock = self.folder / 'clock'
+        self.write_tool('clock-tool', f'cat {clock}')
+        tool = str(self.toolbox / 'clock-tool')
+        for now, code in ((60, 11), (2600000000, 12)):
+            clock.write_text(f'{now}\n')
+            self.environment['NOVAJOIN_DATE_COMMAND'] = tool
+            for command in ('renew', 'enroll'):
+                done = self.run_guest(command)
+                self.assertEqual(code, done.returncode, done.stderr)
+            del self.environment['NOVAJOIN_DATE_COMMAND']
+            self.check('renewed: ', 'renew', '--force')
+        meta = (self.folder / 'guest/current/meta').resolve()
+        text = meta.read_text()
+        meta.write_text('')
+        done = self.run_guest('renew')
+        self.assertEqual(12, done.returncode, done.stderr)
+        meta.write_text(text)
+        self.check('renewed: ', 'renew', '--force')
+        self.check('are removed', 'wipe')
+        done = self.run_guest('enroll')
+        self.assertEqual(12, done.returncode, done.stderr)
+        shown = self.service.get_enrollment(instance)
+        self.assertEqual('enrolled', shown['state'])
+        self.reissue(instance, 1)
+        self.post(instance)
+        self.check('enrolled: ', 'enroll')
 
     def test_refused(self) -> None:
         """The reasons of the service reach whoever reads the log."""

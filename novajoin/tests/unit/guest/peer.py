@@ -292,7 +292,9 @@ class Peer:
     """An EST service on a loopback port.
 
     `answers[path]` holds what comes first: an `Answer`, or a function from
-    the request to one. After these, it enrolls whoever shows `token`.
+    the request to one. After these, it enrolls whoever shows `token`, but for
+    one token one key only: a second one contests it, and then nothing that was
+    issued is good any more. `reissue` begins anew.
     """
 
     def __init__(
@@ -313,6 +315,8 @@ class Peer:
         self.life = datetime.timedelta(days=2)
         self.start: datetime.datetime | None = None
         self.issued: dict[bytes, x509.Certificate] = {}
+        self.winner: bytes | None = None
+        self.revoked = ''
         self.address = address
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(
@@ -355,12 +359,26 @@ class Peer:
         if request.path == CSR_PATH:
             if request.basic != f'{self.user}:{self.token}':
                 return refusal(401, 'unauthorized')
+            self.winner = self.winner or request.public_key()
+            if self.winner != request.public_key():
+                self.revoked = 'contested'
+                return refusal(409, 'key_conflict')
+            self.revoked = ''
             return self.enroll(request)
+        if self.revoked:
+            return refusal(403, self.revoked)
         if request.path == RENEW_PATH and request.certificate:
             return self.enroll(request)
         if request.path == RECEIPT_PATH and request.certificate:
             return Answer(204)
         return refusal(404, 'not_found')
+
+    def reissue(self, user: str, token: str) -> None:
+        """Open a new generation, or another instance: nothing is claimed."""
+        self.user = user
+        self.token = token
+        self.winner = None
+        self.revoked = 'certificate_revoked' if self.issued else ''
 
     def enroll(self, request: Request) -> Answer:
         """One certificate for one key, the same however often it asks."""

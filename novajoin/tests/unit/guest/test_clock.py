@@ -13,6 +13,7 @@
 
 import datetime
 import re
+import shutil
 
 from novajoin.tests.unit.guest import harness
 from novajoin.tests.unit.guest import peer as est
@@ -55,6 +56,11 @@ class TestClock(harness.GuestTestCase):
     def set_clock(self, when: datetime.datetime) -> None:
         self.clock.write_text(f'{int(when.timestamp())}\n')
 
+    def wipe(self) -> None:
+        """As if nothing had been."""
+        shutil.rmtree(self.state)
+        self.peer.reissue(self.uuid, self.token)
+
     def was_set(self) -> list[datetime.datetime]:
         text = self.sets.read_text() if self.sets.exists() else ''
         self.sets.unlink(missing_ok=True)
@@ -82,7 +88,7 @@ class TestClock(harness.GuestTestCase):
         """EM9: a clock that is right, or ahead, is left alone."""
         self.enroll()
         self.set_clock(est.now() + 400 * DAY)
-        self.run_client('wipe')
+        self.wipe()
         self.run_client()
         self.assertEqual([], self.was_set())
 
@@ -124,7 +130,8 @@ class TestClock(harness.GuestTestCase):
         self.assertEqual(int(issued.timestamp()), int(state.read_text()))
         # The next enrollment, after a boot in 1970.
         self.set_clock(datetime.datetime(1970, 1, 1, 0, 1).astimezone())
-        self.token = self.peer.token = 'njt1_' + 'z' * 58
+        self.token = 'njt1_' + 'z' * 58
+        self.peer.reissue(self.uuid, self.token)
         payload = self.issued_at(built(), 2)
         payload['instance']['generation'] = 2  # type: ignore[index]
         self.write_drive(payload)
@@ -156,7 +163,7 @@ class TestClock(harness.GuestTestCase):
             self.assertEqual(is_set, bool(self.was_set()), done.stderr)
             if not is_set:
                 self.assertIn('more than 10 years', done.stderr)
-            self.run_client('wipe')
+            self.wipe()
 
     def test_not_ours_to_set(self) -> None:
         """No permission: a warning, and TLS has the last word."""
@@ -224,4 +231,4 @@ class TestClock(harness.GuestTestCase):
             self.write_drive(self.issued_at(when))
             self.run_client('enroll', '--timeout', '0')
             self.assertEqual(when, self.was_set()[-1])
-            self.run_client('wipe')
+            self.wipe()

@@ -34,6 +34,7 @@ class TestKill(harness.GuestTestCase):
     """
 
     steps = STEPS
+    hides_token = True
 
     def setUp(self) -> None:
         super().setUp()
@@ -98,17 +99,26 @@ class TestKill(harness.GuestTestCase):
 
     def hide_token(self) -> None:
         """The cloud shows a token no more once it was redeemed."""
-        if self.peer.asked(est.CSR_PATH):
+        if self.hides_token and self.peer.asked(est.CSR_PATH):
             self.write_drive(self.make_payload(token=None, seq=2))
 
     def test_enroll(self) -> None:
         """IDENTITY 1.5: one key, and it is claimed only once it is safe."""
+        self.check_enroll()
+
+    def test_enroll_from_a_drive(self) -> None:
+        """A config drive shows the token for ever."""
+        self.hides_token = False
+        self.check_enroll()
+
+    def check_enroll(self) -> None:
         steps = self.steps_of('enroll')
         self.assertGreater(steps, 10)
         for step in range(1, steps + 1):
             shutil.rmtree(self.state)
             self.peer.requests.clear()
             self.peer.issued.clear()
+            self.peer.reissue(self.uuid, self.token)
             self.write_drive(self.make_payload())
             self.arm(step)
             code = self.run_and_kill('enroll')
@@ -119,6 +129,7 @@ class TestKill(harness.GuestTestCase):
             done = self.run_client()
             self.assertEqual((0, ''), (done.returncode, done.stderr), step)
             self.assertEqual(1, len(self.peer.issued), step)
+            self.assertEqual('', self.peer.revoked, step)
             self.check_pair()
             self.check_clean()
             receipts = {

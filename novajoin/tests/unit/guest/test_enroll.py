@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import stat
 
 from cryptography import x509
@@ -102,6 +103,7 @@ class TestEnroll(testscenarios.WithScenarios, harness.GuestTestCase):
             {
                 '.': 0o755,
                 'clock': 0o644,
+                'spent': 0o644,
                 self.uuid: 0o755,
                 f'{self.uuid}/seq': 0o644,
                 f'{self.uuid}/receipt': 0o644,
@@ -272,7 +274,8 @@ class TestEnroll(testscenarios.WithScenarios, harness.GuestTestCase):
                 self.make_payload(checkin=[{'url': url, 'priority': 0}])
             )
             self.enroll()
-            self.assertEqual(0, self.run_client('wipe').returncode)
+            shutil.rmtree(self.state)
+            self.peer.reissue(self.uuid, self.token)
 
     def test_zone(self) -> None:
         """EM13: a link-local address with its zone reaches the program."""
@@ -321,7 +324,8 @@ class TestEnroll(testscenarios.WithScenarios, harness.GuestTestCase):
             metadata.paths.clear()
             for tool in found:
                 (self.toolbox / tool).unlink()
-            self.run_client('wipe', source=False)
+            self.peer.reissue(self.uuid, self.token)
+            shutil.rmtree(self.state)
         # Told which programs would do, once there is none of them.
         done = self.run_client(
             'probe', '--metadata-url', metadata.url, '--verbose', source=False
@@ -571,7 +575,8 @@ class TestKeys(harness.GuestTestCase):
                 self.current('key.pem'), None
             )
             self.assertEqual(size, key.key_size)
-            self.run_client('wipe')
+            shutil.rmtree(self.state)
+            self.peer.reissue(self.uuid, self.token)
 
     def test_addresses(self) -> None:
         """EM11: IP names, however the certificate spells them."""

@@ -54,7 +54,8 @@ class LifecycleTestCase(harness.GuestTestCase):
 
     def new_generation(self, **changes: object) -> None:
         """What the cloud shows after a `reissue` or a rebuild."""
-        self.token = self.peer.token = 'njt1_' + '765432zy' * 7 + 'ab'
+        self.token = 'njt1_' + '765432zy' * 7 + 'ab'
+        self.peer.reissue(self.uuid, self.token)
         self.write_drive(self.make_payload(token=self.token, **changes))
 
     def without_token(self, seq: int = 2) -> None:
@@ -86,7 +87,8 @@ class TestRenew(LifecycleTestCase):
         """The moment differs from certificate to certificate."""
         moments = set()
         for _ in range(3):
-            self.run_client('wipe')
+            self.peer.reissue(self.uuid, self.token)
+            shutil.rmtree(self.state, ignore_errors=True)
             self.enroll()
             status = self.status()
             start, end = int(status['not_before']), int(status['not_after'])
@@ -169,7 +171,8 @@ class TestRenew(LifecycleTestCase):
         """The payload alone tells as well that this is a copy."""
         self.enroll()
         before = self.key()
-        self.uuid = self.peer.user = str(uuid.uuid4())
+        self.uuid = str(uuid.uuid4())
+        self.peer.reissue(self.uuid, self.token)
         self.write_drive(self.make_payload())
         (self.drive / 'openstack/latest/meta_data.json').unlink()
         done = self.run_client('renew', '--force')
@@ -331,7 +334,7 @@ class TestCopies(LifecycleTestCase):
     def become(self, name: str) -> None:
         """Boot the same disk as another instance."""
         self.uuid = name
-        self.peer.user = name
+        self.peer.reissue(name, self.token)
         self.write_drive(self.make_payload())
 
     def test_clone(self) -> None:
@@ -404,7 +407,7 @@ class TestCommands(LifecycleTestCase):
         self.assertEqual('enrolled', self.status()['state'])
         for _ in range(2):
             self.assertEqual(0, self.run_client('wipe').returncode)
-        self.assertEqual([], list(self.state.iterdir()))
+        self.assertEqual(['spent'], [p.name for p in self.state.iterdir()])
         self.assertEqual(3, self.run_client('status').returncode)
 
     def test_probe(self) -> None:
