@@ -83,6 +83,11 @@ class NovajoinError(Exception):
         self.message = message or self.default_message
         super().__init__(self.message)
 
+    @property
+    def cause(self) -> str:
+        """What operators are told: of most errors, the message."""
+        return self.message
+
 
 class ConfigurationError(NovajoinError):
     """A setting is wrong: the process must not start.
@@ -424,3 +429,25 @@ class DatabaseUnavailable(Unavailable):
 
     reason = 'database_unavailable'
     default_message = 'The database is not available.'
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: int = 5,
+        cause: str | None = None,
+    ) -> None:
+        """Make the error.
+
+        :param message: safe to show
+        :param retry_after: seconds until a new try makes sense
+        :param cause: what is wrong and what to do about it; it names hosts
+            and accounts, so it is for logs and for who runs a command here
+        """
+        super().__init__(message, retry_after=retry_after)
+        self._cause = cause
+
+    @property
+    def cause(self) -> str:
+        """What operators are told."""
+        return self._cause or self.message

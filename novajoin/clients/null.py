@@ -35,7 +35,8 @@ class NullCompute(base.ComputeClient):
         LOG.warning(
             'There is NO NOVA to ask: every instance that is posted is '
             'believed to exist, and nothing notices when one is gone. This '
-            'is for trying novajoin out; configure [nova] for anything else.'
+            'is for trying novajoin out; set the account of '
+            '[service_credentials] for anything else.'
         )
 
     def check(self) -> None:

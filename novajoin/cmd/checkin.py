@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         waiting.wait()
         assembly.database.close()
     except exceptions.NovajoinError as exc:
-        sys.exit('novajoin-checkin: %s' % exc.message)
+        sys.exit('novajoin-checkin: %s' % exc.cause)
     service = _Service(conf)
     server.Server(
         'novajoin-checkin',

@@ -11,7 +11,9 @@
 # under the License.
 """Read join.conf and set up the log, the same way for every process."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import pathlib
 import sys
 from typing import Final
@@ -35,6 +37,8 @@ _QUIET: Final = (
     'stevedore=WARN',
     'urllib3=WARN',
 )
+#: What they say of a database is in its error, too.
+_TOLD: Final = ('novajoin.db.engine', 'oslo_db.sqlalchemy.exc_filters')
 
 
 def _find_files() -> list[str]:
@@ -164,6 +168,24 @@ def set_up_log(conf: cfg.ConfigOpts) -> None:
     conf.set_default('use_stderr', True)
     logging.setup(conf, 'novajoin')
     _warn(conf)
+
+
+@contextlib.contextmanager
+def hush_database(conf: cfg.ConfigOpts) -> Iterator[None]:
+    """Keep quiet the loggers whose errors the command itself tells.
+
+    With ``--debug`` they go on talking.
+    """
+    loggers = [logging.getLogger(name).logger for name in _TOLD]
+    levels = [logger.level for logger in loggers]
+    if not conf.debug:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def start(arguments: Sequence[str] | None = None) -> Options:

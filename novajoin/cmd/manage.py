@@ -164,7 +164,9 @@ def _list_checkin_keys(assembly: parts.Assembly) -> list[list[str]]:
             return []
         found = assembly.service_certificates.list_valid()
     except exceptions.DatabaseUnavailable as error:
-        print('Without the keys of check-in: %s' % error, file=sys.stderr)
+        print(
+            'Without the keys of check-in: %s' % error.cause, file=sys.stderr
+        )
         return []
     return [
         [
@@ -446,9 +448,10 @@ def main(arguments: list[str] | None = None) -> int:
             conf, sys.argv[1:] if arguments is None else arguments
         )
         configuration.set_up_log(conf)
-        conf.topic.function(parts.Assembly(conf), conf.topic)
+        with configuration.hush_database(conf):
+            conf.topic.function(parts.Assembly(conf), conf.topic)
     except exceptions.NovajoinError as exc:
-        print('novajoin-manage: %s' % exc.message, file=sys.stderr)
+        print('novajoin-manage: %s' % exc.cause, file=sys.stderr)
         return 1
     return 0
 

@@ -104,7 +104,7 @@ def main() -> None:
     try:
         subject = load(conf)
     except exceptions.NovajoinError as error:
-        sys.exit('novajoin-notify: %s' % error)
+        sys.exit('novajoin-notify: %s' % error.cause)
     launcher = service.launch(
         conf,
         subject,

@@ -175,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
         parts.Assembly(conf).prepare()
         service = Service(conf)
     except exceptions.NovajoinError as exc:
-        sys.exit('novajoin-server: %s' % exc.message)
+        sys.exit('novajoin-server: %s' % exc.cause)
     server.Server(
         'novajoin-server',
         get_settings(conf),

@@ -248,7 +248,7 @@ class Checks(upgradecheck.UpgradeCommands):
             try:
                 return check(self)
             except exceptions.NovajoinError as error:
-                return Result(Code.FAILURE, error.message)
+                return Result(Code.FAILURE, error.cause)
 
         return run
 
@@ -283,7 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configuration.set_up_log(conf)
     # Where oslo.upgradecheck looks for --json.
     upgradecheck.CONF = conf
-    return upgradecheck.run(conf)
+    with configuration.hush_database(conf):
+        return upgradecheck.run(conf)
 
 
 if __name__ == '__main__':

@@ -33,6 +33,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from novajoin import exceptions
+from novajoin.db import faults
 from novajoin.db import turn
 
 LOG = logging.getLogger(__name__)
@@ -115,8 +116,9 @@ def _begin_writing(transaction: Transaction) -> None:
     try:
         dbapi.execute('BEGIN IMMEDIATE')
     except sqlite3.Error as exc:
-        LOG.error('The database failed: %s', _describe(exc))
-        raise exceptions.DatabaseUnavailable from exc
+        cause = faults.explain(exc, transaction.engine.url)
+        LOG.error('%s', cause)
+        raise exceptions.DatabaseUnavailable(cause=cause) from exc
 
 
 def _open(url: sqlalchemy.URL, options: dict[str, Any]) -> sqlalchemy.Engine:
@@ -284,8 +286,9 @@ class Database:
                 sqlalchemy.exc.DBAPIError,
                 sqlalchemy.exc.TimeoutError,
             ) as exc:
-                LOG.error('The database failed: %s', _describe(exc))
-                raise exceptions.DatabaseUnavailable from exc
+                cause = faults.explain(exc, self.url)
+                LOG.error('%s', cause)
+                raise exceptions.DatabaseUnavailable(cause=cause) from exc
         raise AssertionError('unreachable')
 
     def close(self) -> None:
@@ -296,14 +299,6 @@ class Database:
             if self._turn is not None:
                 self._turn.close()
             self._engine = self._reader = None
-
-
-def _describe(exc: BaseException) -> str:
-    # The parameters of a statement may be somebody's data: only the
-    # database's own message is logged.
-    inner = getattr(exc, 'inner_exception', None) or exc
-    origin = getattr(inner, 'orig', None) or inner
-    return '%s: %s' % (type(origin).__name__, origin)
 
 
 def _make_private_file(path: pathlib.Path) -> None:

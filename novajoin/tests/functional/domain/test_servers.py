@@ -17,6 +17,7 @@ import time
 
 from alembic import autogenerate
 from alembic.runtime import migration as alembic_migration
+import sqlalchemy
 from sqlalchemy.dialects import mysql
 
 from novajoin import exceptions
@@ -89,6 +90,29 @@ class Database(Server):
             url=url or self.get_url(),
             **kwargs,
         )
+
+    def test_what_operators_are_told(self):
+        """Cause and remedy, for the operator and for nobody else."""
+        url = sqlalchemy.make_url(self.server.create())
+        for changes, *words in (
+            ({}, 'has not the schema', 'novajoin-manage db sync'),
+            ({'database': 'nothing'}, 'There is no database', 'create it'),
+            ({'username': 'eve'}, 'refuses the account', 'granted'),
+            ({'port': 1}, 'cannot be reached', 'see that it runs'),
+        ):
+            database = engine.Database(
+                url.set(**changes).render_as_string(hide_password=False)
+            )
+            self.addCleanup(database.close)
+            error = self.assertRaises(
+                exceptions.DatabaseUnavailable,
+                database.read,
+                enrollments.list_key_ids,
+            )
+            self.assertEqual('The database is not available.', error.message)
+            for word in words:
+                self.assertIn(word, error.cause)
+            self.assertEqual(1, len(error.cause.splitlines()))
 
     def test_migration(self):
         """Four processes on an empty database; it is what the code says."""

@@ -342,6 +342,40 @@ class ManageTest(ManageCase):
         self.assertEqual(1, len(err.splitlines()), err)
         self.assertIn('[naming] domain', err)
 
+    def assert_one_line(self, words, *command):
+        status, out, err = self.run_command(*command)
+        self.assertEqual(1, status)
+        self.assertEqual('', out)
+        self.assertEqual(1, len(err.splitlines()), err)
+        for word in words:
+            self.assertIn(word, err)
+
+    def test_a_database_without_a_schema(self):
+        self.parts.keys.setup(repository.CREDENTIAL)
+        path = self.directory / 'state' / 'novajoin.sqlite'
+        for command in (
+            ('db', 'purge'),
+            ('keys', 'rotate', 'credential'),
+            ('keys', 'compromise', 'f' * 16),
+        ):
+            self.assert_one_line(
+                ('schema', str(path), 'run "novajoin-manage db sync"'),
+                *command,
+            )
+
+    def test_a_database_that_is_away(self):
+        """Where it should be is told, and never the password."""
+        url = 'mysql+pymysql://joe:hidden@127.0.0.1:1/novajoin'
+        self.path = test_conf.write(
+            self.directory, {'database': {'connection': url}}
+        )
+        for command in (('db', 'sync'), ('db', 'version'), ('db', 'purge')):
+            self.assert_one_line(
+                ('novajoin at 127.0.0.1:1', 'cannot be reached', 'see that'),
+                *command,
+            )
+            self.assertNotIn('hidden', self.run_command(*command)[2])
+
     def test_database_of_a_newer_release(self):
         self.run_command('db', 'sync')
         database = engine.Database(

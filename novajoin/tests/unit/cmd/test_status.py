@@ -163,11 +163,11 @@ class TestServer(StatusCase):
             migration,
             'find_version',
             autospec=True,
-            side_effect=exceptions.DatabaseUnavailable(),
+            side_effect=exceptions.DatabaseUnavailable(cause='See to db1.'),
         ):
             code, results = self.run_checks()
         self.assertEqual(status.Code.FAILURE, code)
-        self.assertEqual(2, results['Database'][0])
+        self.assertEqual((2, 'See to db1.'), tuple(results['Database'][:2]))
 
 
 class TestAccount(StatusCase):
