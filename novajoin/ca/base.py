@@ -142,7 +142,7 @@ class CrlPublisher(abc.ABC):
     def list_crl_faults(self, now: datetime.datetime) -> list[str]:
         """Return which CRLs are, or are about to be, out of date.
 
-        That of the instance CA is looked at by :meth:`CABackend.check`.
+        None keeps a process from its work: who signs them may be away.
 
         :returns: sentences for the operator
         :raises CAUnavailable: try again

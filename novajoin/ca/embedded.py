@@ -43,7 +43,6 @@ from novajoin.ca import hierarchy
 from novajoin.ca import maker
 from novajoin.ca import pointers
 from novajoin.ca import profiles
-from novajoin.keys import authorities
 from novajoin.keys import repository
 
 LOG = logging.getLogger(__name__)
@@ -127,23 +126,15 @@ class EmbeddedCA(
         self._get_hierarchy().check()
 
     def check(self) -> None:
-        """Look whether certificates can be issued, and at the CRL's age.
+        """Look whether certificates can be issued.
 
         :raises CAUnavailable: with what is wrong
         """
-        now = self._clock()
         authority = self._get_issuer(hierarchy.INSTANCE)
-        if authority.not_after <= now:
+        if authority.not_after <= self._clock():
             raise exceptions.CAUnavailable(
                 'The certificate of the instance intermediate expired at %s.'
                 % authority.not_after.isoformat()
-            )
-        stored = self.find_crl(authority.id)
-        if stored is not None and stored.next_update <= now:
-            raise exceptions.CAUnavailable(
-                'The CRL of the instance intermediate is out of date since '
-                '%s; is novajoin-notify running?'
-                % stored.next_update.isoformat()
             )
 
     def get_chain(self) -> models.Chain:
@@ -292,7 +283,7 @@ class EmbeddedCA(
         return published
 
     def list_crl_faults(self, now: datetime.datetime) -> list[str]:
-        """Return what is wrong with the CRLs that :meth:`check` leaves out.
+        """Return which CRLs are, or are about to be, out of date.
 
         :returns: sentences for the operator
         :raises CAUnavailable: there are no CAs
@@ -301,8 +292,6 @@ class EmbeddedCA(
         faults = [
             self._publisher.find_fault(authority, now)
             for authority in self._get_hierarchy().list_all()
-            if (authority.kind, authority.state)
-            != (hierarchy.INSTANCE, authorities.AuthorityState.ACTIVE)
         ]
         return [fault for fault in faults if fault is not None]
 

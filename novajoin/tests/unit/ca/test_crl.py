@@ -101,15 +101,18 @@ class TestInstanceCrl(test_embedded.EmbeddedTestCase):
         self.clock.advance(60)
         self.assertGreater(ca.publish_crl(self.clock()).number, first.number)
 
-    def test_its_age_is_a_matter_of_health(self):
+    def test_its_age_is_warned_of_and_stops_nothing(self):
+        """DESIGN 3: no process needs another one to do its work."""
         ca = self.make()
-        ca.check()
         ca.publish_crl(self.clock())
-        self.clock.advance(86399)
-        ca.check()
-        self.clock.advance(1)
-        error = self.assertRaises(exceptions.CAUnavailable, ca.check)
-        self.assertIn('novajoin-notify', error.message)
+        self.clock.advance(86400 * 3 / 4 - 1)
+        self.assertEqual([], ca.list_crl_faults(self.clock()))
+        for seconds in (1, 86400):
+            self.clock.advance(seconds)
+            (fault,) = ca.list_crl_faults(self.clock())
+            self.assertIn(ca.get_chain().instance.id, fault)
+            self.assertIn('novajoin-notify', fault)
+            ca.check()
 
     def test_a_revocation_in_between_is_not_lost(self):
         """Another process publishes after we have read what is revoked."""

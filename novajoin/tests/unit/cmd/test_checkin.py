@@ -49,6 +49,11 @@ class TestHealthOfTheCA(base.TestCase):
         root = self.ca.get_chain().root.id
         self.assertIn(root, self.check())
 
+    def test_while_notify_is_away(self):
+        """It goes on issuing, also with a CRL that is too old."""
+        self.later = datetime.timedelta(days=2)
+        self.assertIn(self.ca.get_chain().instance.id, self.check())
+
     def test_a_ca_that_cannot_issue(self):
         instance = self.ca.get_chain().instance.id
         directory = self.parts.keys.directory / 'ca/instance' / instance

@@ -110,6 +110,42 @@ class TestService(base.TestCase):
         self.assertEqual('[keystone_authtoken] auth_type', error.option)
 
 
+class TestKeySeparation(base.TestCase):
+    def test_without_any_key_of_the_ca(self):
+        """IDENTITY 6: it needs certificates, and is ready with them."""
+        conf = test_conf.read(self.make_directory())
+        assembly = parts.Assembly(conf)
+        assembly.prepare()
+        for key in assembly.keys.directory.glob('ca/*/*/key.pem'):
+            key.unlink()
+        assembly = parts.Assembly(conf)
+        self.addCleanup(assembly.database.close)
+        app = webtest.TestApp(
+            server.build(assembly),
+            extra_environ={'REMOTE_ADDR': '127.0.0.1'},
+        )
+        report = app.get('/healthcheck', status=200).json
+        self.assertEqual('ready', report['status'])
+        self.assertIn(
+            {'name': 'ca', 'status': 'ok', 'is_needed': True},
+            report['checks'],
+        )
+
+    def test_without_the_certificates_of_the_ca(self):
+        conf = test_conf.read(self.make_directory())
+        assembly = parts.Assembly(conf)
+        assembly.prepare()
+        (assembly.keys.directory / 'ca/root/states.json').unlink()
+        conf.set_override('create', False, 'ca_embedded')
+        assembly = parts.Assembly(conf)
+        self.addCleanup(assembly.database.close)
+        app = webtest.TestApp(
+            server.build(assembly),
+            extra_environ={'REMOTE_ADDR': '127.0.0.1'},
+        )
+        app.get('/healthcheck/ready', status=503)
+
+
 class TestFullDisk(base.TestCase):
     def setUp(self):
         super().setUp()
