@@ -30,10 +30,12 @@ OPTIONS: list[cfg.Opt] = [
         sample_default='<state directory>/keys',
         help="""
 The directory of the key repository. Give each process a directory of its own
-when they run under different accounts, and put only the kinds of keys into it
-that the process needs: ``credential`` for ``novajoin-server`` and
-``novajoin-notify``, ``ca/instance`` for ``novajoin-checkin`` and
-``novajoin-notify``, ``ca/service`` for ``novajoin-notify`` alone. With several
+when they run under different accounts, and put only the keys into it that the
+process needs: ``credential`` for ``novajoin-server`` and ``novajoin-notify``,
+the ``key.pem`` files of ``ca/instance`` for ``novajoin-checkin`` and
+``novajoin-notify``, those of ``ca/service`` for ``novajoin-notify`` alone.
+Every process needs all the rest of ``ca``: each ``states.json`` and
+``certificate.pem``, which are not secret. With several
 hosts, copy the repository from the one that made it before the others start,
 and again after each rotation. Default: ``keys`` below the state directory.
 """,
