@@ -26,7 +26,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.x509 import oid
 from pyasn1.codec.der import encoder
 from pyasn1.type import univ
 from pyasn1_modules import rfc5280
@@ -34,6 +33,7 @@ from pyasn1_modules import rfc7030
 
 from novajoin import exceptions
 from novajoin import models
+from novajoin.ca import profiles
 
 _WHITE_SPACE: Final = b' \t\r\n'
 _LINE: Final = 64
@@ -46,10 +46,6 @@ _CURVES: Final = {
     'ec-p384': '1.3.132.0.34',
 }
 _RSA_BITS: Final = {'rsa-3072': 3072}
-_USAGES: Final = {
-    'clientAuth': oid.ExtendedKeyUsageOID.CLIENT_AUTH,
-    'serverAuth': oid.ExtendedKeyUsageOID.SERVER_AUTH,
-}
 
 
 def decode(body: bytes) -> bytes:
@@ -141,7 +137,7 @@ def _make_extension_request(
     ]
     values: list[x509.ExtensionType] = [x509.SubjectAlternativeName(names)]
     if template.eku:
-        usages = [_USAGES[name] for name in template.eku]
+        usages = profiles.get_extended_key_usages(template.eku)
         values.append(x509.ExtendedKeyUsage(usages))
     extensions = rfc5280.Extensions()
     for value in values:

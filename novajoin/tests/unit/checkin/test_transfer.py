@@ -22,6 +22,7 @@ from pyasn1_modules import rfc5280
 from pyasn1_modules import rfc7030
 
 from novajoin import exceptions
+from novajoin.ca import profiles
 from novajoin.checkin import transfer
 from novajoin.tests import base
 from novajoin.tests.unit.checkin import fakes
@@ -99,6 +100,15 @@ class TestEncodeAttributes(base.TestCase):
             ),
         )
         self.assertEqual({}, values)
+
+    def test_usages(self):
+        """Each that [ca_embedded] extended_key_usages takes, in order."""
+        names = tuple(sorted(profiles.EXTENDED_KEY_USAGES))
+        found = self.read(dataclasses.replace(fakes.TEMPLATE, eku=names))
+        usages = x509.ExtendedKeyUsage(
+            [profiles.EXTENDED_KEY_USAGES[name] for name in names]
+        )
+        self.assertIn(usages.public_bytes(), found['1.2.840.113549.1.9.14'])
 
     def test_keys(self):
         for keys, kind, value in (
