@@ -93,6 +93,22 @@ def _canonicalize(option: str, name: str) -> str:
         ) from exc
 
 
+def _check_place(option: str, directory: pathlib.Path) -> None:
+    """Refuse a place where there cannot be a directory.
+
+    :raises ConfigurationError: something else is there, or on the way
+    """
+    for place in (directory, *directory.parents):
+        try:
+            is_wrong = place.exists() and not place.is_dir()
+        except OSError:
+            continue  # May not be looked at: who uses it says why.
+        if is_wrong:
+            raise exceptions.ConfigurationError(
+                option, '%s is not a directory' % place
+            )
+
+
 class Assembly:
     """Build the parts of a process, each once and when it is asked for.
 
@@ -118,8 +134,13 @@ class Assembly:
 
     @functools.cached_property
     def state_path(self) -> pathlib.Path:
-        """The state directory."""
-        return state.get_state_path(self.conf)
+        """The state directory.
+
+        :raises ConfigurationError: a file is in its place
+        """
+        path = state.get_state_path(self.conf)
+        _check_place('[DEFAULT] state_path', path)
+        return path
 
     @functools.cached_property
     def database(self) -> engine.Database:
@@ -127,14 +148,26 @@ class Assembly:
 
         :raises ConfigurationError: its URL is wrong
         """
+        option = '[database] connection'
+        if not self.conf.database.connection:
+            option = '[DEFAULT] state_path'
         url = state.get_database_url(self.conf)
         engine.validate_url(url)
-        return engine.Database(url, **state.get_engine_options(self.conf))
+        database = engine.Database(url, **state.get_engine_options(self.conf))
+        if database.path is not None:
+            _check_place(option, database.path.parent)
+        return database
 
     @functools.cached_property
     def keys(self) -> repository.Repository:
-        """The key repository."""
-        directory = self.conf['keys'].directory or self.state_path / 'keys'
+        """The key repository.
+
+        :raises ConfigurationError: a file is in its place
+        """
+        directory = self.conf['keys'].directory
+        if not directory:
+            return repository.Repository(self.state_path / 'keys')
+        _check_place('[keys] directory', pathlib.Path(directory))
         return repository.Repository(pathlib.Path(directory))
 
     def check_database(self) -> None:
@@ -215,13 +248,16 @@ class Assembly:
         )(client.find_project)
         return cached
 
-    def find_project_name(self, project: str) -> str | None:
-        """Return the name of a project by its id.
+    @functools.cached_property
+    def find_project_name(self) -> Callable[[str], str | None]:
+        """Return the name of a project by its id."""
+        find = self.find_project
 
-        :raises Unavailable: keystone gave no usable answer
-        """
-        found = self.find_project(project)
-        return None if found is None else found.name
+        def find_name(project: str) -> str | None:
+            found = find(project)
+            return None if found is None else found.name
+
+        return find_name
 
     # Plugins.
 

@@ -55,7 +55,10 @@ def db_sync(assembly: parts.Assembly, arguments: argparse.Namespace) -> None:
     if before == after:
         print('The database is at %s already.' % after)
     else:
-        print('The database was at %s and is at %s.' % (before, after))
+        print(
+            'The database was %s and is at %s.'
+            % ('at %s' % before if before else 'empty', after)
+        )
 
 
 def db_version(

@@ -308,7 +308,9 @@ def _make_private_file(path: pathlib.Path) -> None:
         os.close(os.open(path, os.O_CREAT, 0o600))
     except OSError as exc:
         raise exceptions.DatabaseUnavailable(
-            'The database %s cannot be used: %s.' % (path, exc.strerror)
+            'The database %s cannot be used: %s. Set state_path or '
+            '[database] connection to a place that can be written.'
+            % (path, exc.strerror)
         ) from exc
 
 

@@ -44,6 +44,12 @@ _UUID: Final = re.compile(
     '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.ASCII
 )
 _SHA256: Final = re.compile('[0-9a-f]{64}', re.ASCII)
+#: What the database holds as the number of a payload.
+MAX_SEQ: Final = 2**31 - 1
+_REVOKED: Final = (
+    'The certificate that was issued is not valid any more; ask the operator '
+    'to reissue the enrollment.'
+)
 _NOBODY: Final = bytes(32)
 #: A certificate begins no earlier than this before it is issued: guests
 #: whose clock stands at the payload's time find it valid.
@@ -193,9 +199,10 @@ class Redemption:
         :raises CertificateRevoked: the certificate is no longer valid
         """
         enrollment, certificate = self._identify(peer)
-        if _SHA256.fullmatch(sha256) is None or not 0 < seq < 2**31:
+        if _SHA256.fullmatch(sha256) is None or not 0 < seq <= MAX_SEQ:
             raise exceptions.InvalidBody(
-                'A receipt has a seq from 1 and a sha256 of 64 hex digits.'
+                'A receipt has a seq from 1 to %d and a sha256 of 64 hex '
+                'digits.' % MAX_SEQ
             )
         sent = self._db.read(
             lambda tx: payloads.find(tx, enrollment.instance, seq)
@@ -306,7 +313,7 @@ class Redemption:
             )
         )
         if certificate is None:
-            raise exceptions.CertificateRevoked
+            raise exceptions.CertificateRevoked(_REVOKED)
         return enrollment, certificate
 
     def _claim(
@@ -443,7 +450,7 @@ class Redemption:
     ) -> Outcome:
         """Sign where that is still to be done, and send what is stored."""
         if certificate.revoked_at is not None:
-            raise exceptions.CertificateRevoked
+            raise exceptions.CertificateRevoked(_REVOKED)
         if certificate.der is None:
             try:
                 der = self._sign(enrollment, certificate, request_id)
@@ -520,7 +527,7 @@ class Redemption:
             if not certificates.put_signed(tx, certificate, issued):
                 if enrollment.state is State.CLAIMED:
                     # Nobody else can have signed it: it was revoked.
-                    raise exceptions.CertificateRevoked
+                    raise exceptions.CertificateRevoked(_REVOKED)
                 return False
             lifecycle.record(
                 tx,
@@ -560,7 +567,7 @@ class Redemption:
             raise exceptions.Unauthorized
         self._check_state(enrollment, request_id)
         if stored is not None and stored.revoked_at is not None:
-            raise exceptions.CertificateRevoked
+            raise exceptions.CertificateRevoked(_REVOKED)
         if stored is None or stored.der is None:
             raise exceptions.CAUnavailable
         return stored.der
@@ -588,7 +595,10 @@ def _check_time(
     certificate: models.Certificate, now: datetime.datetime
 ) -> None:
     if certificate.not_after <= now:
-        raise exceptions.CertificateRevoked('The certificate has expired.')
+        raise exceptions.CertificateRevoked(
+            'The certificate has expired; ask the operator to reissue the '
+            'enrollment.'
+        )
 
 
 def _find_pair(

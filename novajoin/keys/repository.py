@@ -607,6 +607,7 @@ def _written(directory: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise exceptions.KeyUnavailable(
-            'The key repository %s cannot be written: %s.'
+            'The key repository %s cannot be written: %s. Set state_path or '
+            '[keys] directory to a place that can be written.'
             % (directory, error.strerror)
         ) from error

@@ -24,6 +24,7 @@ from novajoin.checkin import credentials
 from novajoin.checkin import peer as tls_peer
 from novajoin.checkin import requests
 from novajoin.checkin import services
+from novajoin.enrollment import redemption
 
 LONGEST_BODY: Final = 1024
 REQUEST_TYPE: Final = 'application/json'
@@ -73,8 +74,10 @@ def _read_receipt(body: bytes) -> tuple[int, str]:
         )
     seq, sha256 = receipt['seq'], receipt['sha256']
     # A bool is an int to Python.
-    if type(seq) is not int or not 0 <= seq < 2**53:
-        raise exceptions.InvalidBody('"seq" is not an integer below 2^53.')
+    if type(seq) is not int or not 0 < seq <= redemption.MAX_SEQ:
+        raise exceptions.InvalidBody(
+            '"seq" is not an integer from 1 to %d.' % redemption.MAX_SEQ
+        )
     if not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
         raise exceptions.InvalidBody(
             '"sha256" is not 64 lower-case hexadecimal digits.'

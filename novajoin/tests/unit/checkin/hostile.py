@@ -50,6 +50,8 @@ RECEIPTS: Final = (
     {**RECEIPT, 'seq': 3.0},
     {**RECEIPT, 'seq': None},
     {**RECEIPT, 'seq': -1},
+    {**RECEIPT, 'seq': 0},
+    {**RECEIPT, 'seq': 2**31},
     {**RECEIPT, 'seq': 2**53},
     {**RECEIPT, 'sha256': DIGEST.upper()},
     {**RECEIPT, 'sha256': DIGEST[1:]},

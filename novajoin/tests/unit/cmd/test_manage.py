@@ -59,7 +59,7 @@ class ManageTest(ManageCase):
         self.assertIn('empty', out)
         status, out, _ = self.run_command('db', 'sync')
         self.assertEqual(0, status)
-        self.assertIn('was at None', out.replace('empty', 'None'))
+        self.assertIn('The database was empty and is at 0', out)
         status, out, _ = self.run_command('db', 'sync')
         self.assertEqual(0, status)
         self.assertIn('already', out)
@@ -332,6 +332,29 @@ class ManageTest(ManageCase):
         status, out, _ = self.run_command('guest', 'vendordata')
         self.assertEqual(0, status)
         self.assertIn('cloud-init', json.loads(out))
+
+    def test_a_place_that_cannot_be_used(self):
+        """One line, with the option to change."""
+        file = self.directory / 'file'
+        file.write_text('')
+        for options, option in (
+            ({'keys': {'directory': str(file)}}, '[keys] directory'),
+            ({'keys': {'directory': '%s/x/y' % file}}, '[keys] directory'),
+            ({'keys': {'directory': '/proc/nope'}}, '[keys] directory'),
+            ({'DEFAULT': {'state_path': str(file)}}, 'state_path'),
+            ({'DEFAULT': {'state_path': '/proc/nope'}}, 'state_path'),
+            (
+                {'database': {'connection': 'sqlite:///%s/x' % file}},
+                '[database] connection',
+            ),
+        ):
+            self.path = test_conf.write(self.make_directory(), options)
+            for command in ('setup', 'list'):
+                status, _, err = self.run_command('keys', command)
+                self.assertEqual(1, status, options)
+                self.assertEqual(1, err.count('\n'), err)
+                if command == 'setup':
+                    self.assertIn(option, err)
 
     def test_what_is_wrong_is_one_line(self):
         self.path = test_conf.write(
