@@ -35,6 +35,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import ipaddress
 import re
@@ -269,6 +270,16 @@ def _match_service_subject(
         if text not in names:
             _refuse('cn', text)
         _match_subject(rdns, (('CN', text),))
+
+
+@functools.lru_cache(maxsize=16)
+def make_usages(names: tuple[str, ...]) -> x509.ExtendedKeyUsage:
+    """Return the extension of a request, and of its certificate.
+
+    :param names: extended key usages by OpenSSL's names
+    :raises KeyError: with a name that is not known
+    """
+    return x509.ExtendedKeyUsage(profiles.get_extended_key_usages(names))
 
 
 def split_names(

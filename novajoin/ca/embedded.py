@@ -474,7 +474,7 @@ class EmbeddedCA(
             .not_valid_after(order.not_after)
             .add_extension(_NOT_A_CA, critical=True)
             .add_extension(key_type.key_usage, critical=True)
-            .add_extension(_make_usages(order.eku), critical=False)
+            .add_extension(ca_csr.make_usages(order.eku), critical=False)
             # Critical where it is all there is (RFC 5280 4.2.1.6).
             .add_extension(_make_names(order), critical=not order.common_name)
             .add_extension(
@@ -634,11 +634,6 @@ def _make_subject(common_name: str) -> x509.Name:
     return x509.Name(
         [x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)]
     )
-
-
-@functools.lru_cache(maxsize=16)
-def _make_usages(names: tuple[str, ...]) -> x509.ExtendedKeyUsage:
-    return x509.ExtendedKeyUsage(profiles.get_extended_key_usages(names))
 
 
 def _make_names(

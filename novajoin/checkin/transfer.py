@@ -33,7 +33,7 @@ from pyasn1_modules import rfc7030
 
 from novajoin import exceptions
 from novajoin import models
-from novajoin.ca import profiles
+from novajoin.ca import csr as ca_csr
 
 _WHITE_SPACE: Final = b' \t\r\n'
 _LINE: Final = 64
@@ -137,8 +137,7 @@ def _make_extension_request(
     ]
     values: list[x509.ExtensionType] = [x509.SubjectAlternativeName(names)]
     if template.eku:
-        usages = profiles.get_extended_key_usages(template.eku)
-        values.append(x509.ExtendedKeyUsage(usages))
+        values.append(ca_csr.make_usages(template.eku))
     extensions = rfc5280.Extensions()
     for value in values:
         extension = rfc5280.Extension()
