@@ -78,11 +78,14 @@ _ATTEMPTS: Final = 10
 
 
 def get_key_id(kind: str, material: bytes) -> str:
-    """Return the id by which rows name a key (IDENTITY section 6).
+    """Return the id by which rows name a symmetric key (IDENTITY section 6).
+
+    That of a CA, and of a check-in process's key, is made of its
+    SubjectPublicKeyInfo alone (:mod:`novajoin.ca.authority`): whoever has the
+    certificate can tell it without knowing more of novajoin.
 
     :param kind: for instance ``credential``
-    :param material: the key itself, or the DER SubjectPublicKeyInfo of an
-        asymmetric one
+    :param material: the key itself
     :returns: 16 lower-case hex digits
     """
     digest = hashlib.sha256(b'novajoin-key-id' + kind.encode() + material)
