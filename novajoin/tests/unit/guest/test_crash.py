@@ -202,3 +202,14 @@ class TestLock(harness.GuestTestCase):
             self.lock(owner)
             self.enroll()
             self.assertFalse((self.state / '.lock').is_symlink())
+
+    def test_no_link(self) -> None:
+        """What this program did not make is no lock."""
+        path = self.state / '.lock'
+        self.state.mkdir()
+        path.write_text('')
+        self.enroll()
+        path.mkdir()
+        (path / 'x').write_text('')
+        self.enroll()
+        self.assertEqual([], list(self.state.glob('.*')))

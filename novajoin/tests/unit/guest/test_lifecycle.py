@@ -395,6 +395,94 @@ class TestCopies(LifecycleTestCase):
         self.assertNothingKept()
 
 
+class TestDamage(LifecycleTestCase):
+    def test_files(self) -> None:
+        """Noticed at once, told by name, and never mended with the token."""
+        self.enroll()
+        folder = (self.state / 'current').resolve()
+        for name in (
+            *('key.pem', 'cert.pem', 'chain.pem', 'fullchain.pem'),
+            *('ca.pem', 'request', 'meta'),
+        ):
+            good = (folder / name).read_bytes()
+            for bad in (b'', b'garbage\n', None):
+                if bad == b'garbage\n' and name not in ('key.pem', 'ca.pem'):
+                    continue
+                if bad == b'' and name == 'chain.pem':
+                    continue
+                (folder / name).unlink()
+                if bad is not None:
+                    (folder / name).write_bytes(bad)
+                status = self.run_client('status')
+                self.assertEqual(14, status.returncode, name)
+                self.assertIn('state=damaged\n', status.stdout)
+                self.assertIn(f'/current/{name}\n', status.stdout)
+                done = self.run_client('renew', '--force')
+                self.assertEqual(12, done.returncode, done.stderr)
+                self.assertIn(f'current/{name} is damaged', done.stderr)
+                self.assertIn("ask the operator for a 'reissue'", done.stderr)
+                (folder / name).write_bytes(good)
+        self.assertEqual('', self.peer.revoked)
+        self.assertEqual(0, self.run_client('renew', '--force').returncode)
+
+    def test_another_key(self) -> None:
+        self.enroll()
+        path = (self.state / 'current').resolve() / 'key.pem'
+        self.run_program(
+            [
+                *('openssl', 'genpkey', '-algorithm', 'EC', '-pkeyopt'),
+                *('ec_paramgen_curve:P-256', '-out', str(path)),
+            ]
+        )
+        self.assertEqual(14, self.run_client('status').returncode)
+        done = self.run_client('renew')
+        self.assertEqual(12, done.returncode, done.stderr)
+
+    def test_reissue(self) -> None:
+        """What the message advises helps."""
+        self.enroll()
+        (self.state / 'current').resolve().joinpath('key.pem').write_text('')
+        self.new_generation(seq=2, instance__generation=2)
+        done = self.run_client('renew')
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual('enrolled', self.status()['state'])
+
+
+class TestStates(LifecycleTestCase):
+    def test_without_credential(self) -> None:
+        """The cloud asked, and says in a word why it gives no token."""
+        for state, code, words in (
+            ('expired', 12, "expired: the token was not used in time; ask"),
+            ('contested', 8, 'contested: another machine used the token'),
+            ('suspended', 8, 'suspended: the instance is soft-deleted'),
+            ('offered', 12, 'offered, and it shows no token to a running'),
+        ):
+            self.write_drive(join={'hostname': 'a.test', 'state': state})
+            for command in ('enroll', 'renew'):
+                self.assertRefused(code, words, self.run_client(command))
+            self.assertEqual(0, self.run_client('probe').returncode)
+        self.assertEqual([], self.peer.requests)
+
+    def test_two_sources(self) -> None:
+        """The state of the drive, when the metadata has nothing to say."""
+        self.write_drive(join={'hostname': 'a.test', 'state': 'expired'})
+        self.show_sources(self.drive, None)
+        done = self.run_client('enroll', '--timeout', '0', source=False)
+        self.assertRefused(12, "ask the operator for a 'reissue'", done)
+
+    def test_hostile(self) -> None:
+        for state in ('', 'x y', 'a' * 40, '$(touch pwned)', '\n'):
+            self.write_drive(join={'hostname': 'a.test', 'state': state})
+            self.assertEqual(3, self.run_client().returncode)
+        self.assertEqual([], list(self.folder.rglob('*pwned*')))
+
+    def test_enrolled(self) -> None:
+        """A valid certificate stays what it is."""
+        self.enroll()
+        self.write_drive(join={'hostname': 'a.test', 'state': 'suspended'})
+        self.assertIn('nothing to do', self.enroll().stdout)
+
+
 class TestCommands(LifecycleTestCase):
     def test_status_and_wipe(self) -> None:
         """Idempotent, and nothing is left."""
@@ -416,7 +504,9 @@ class TestCommands(LifecycleTestCase):
         self.write_drive(join={})
         self.assertEqual(3, self.run_client('probe').returncode)
         shutil.rmtree(self.drive / 'openstack')
-        self.assertEqual(4, self.run_client('probe').returncode)
+        done = self.run_client('probe')
+        self.assertEqual(4, done.returncode)
+        self.assertIn('can be read', done.stdout)
         self.assertFalse(self.state.exists())
         self.assertEqual([], self.peer.requests)
 

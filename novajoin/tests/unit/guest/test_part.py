@@ -116,6 +116,13 @@ class TestPart(testscenarios.WithScenarios, harness.GuestTestCase):
         self.assertFalse(self.slept.exists())
         self.assertFalse(self.state.exists())
 
+    def test_asked_without_a_token(self) -> None:
+        """The timer is there when the operator reissues."""
+        self.write_drive(join={'hostname': 'a.test', 'state': 'expired'})
+        done = self.run_part()
+        self.assertIn('not enrolled yet (exit code 12)', done.stdout)
+        self.assertIn('usr/local/sbin/novajoin-guest', self.installed())
+
     def test_no_vendordata(self) -> None:
         (self.drive / 'openstack/latest/vendor_data2.json').unlink()
         self.run_part()
