@@ -40,6 +40,12 @@ from novajoin.wsgi import server
 LOG = logging.getLogger(__name__)
 
 
+_DESCRIPTION = (
+    'Serve instances over TLS: exchange join tokens for certificates, renew '
+    'them, and publish CRLs.'
+)
+
+
 def _make_keeper(
     assembly: parts.Assembly, contexts: tls.Contexts
 ) -> keeper.Keeper:
@@ -182,7 +188,7 @@ def validate(conf: cfg.ConfigOpts) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the service until it is told to stop."""
-    conf = configuration.start(arguments)
+    conf = configuration.start(arguments, description=_DESCRIPTION)
     try:
         validate(conf)
         assembly = parts.Assembly(conf)

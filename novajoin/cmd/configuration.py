@@ -53,14 +53,20 @@ class Options(cfg.ConfigOpts):
     """All options.
 
     :ivar arguments: the command line that they were read with
+    :ivar description: what ``--help`` says that the program does
     """
 
     arguments: tuple[str, ...] = ()
+    description: str = ''
 
 
-def make_conf() -> Options:
-    """Return all options, registered and not yet read."""
+def make_conf(description: str = '') -> Options:
+    """Return all options, registered and not yet read.
+
+    :param description: what ``--help`` says that the program does
+    """
     conf = Options()
+    conf.description = description
     opts.register_opts(conf)
     logging.register_options(conf)
     policy_opts._register(conf)
@@ -83,6 +89,7 @@ def read(conf: Options, arguments: Sequence[str]) -> None:
             # What --help shows; the files are called join.conf all the same.
             prog=pathlib.Path(sys.argv[0]).name,
             version=version.get_version(),
+            description=conf.description,
             default_config_files=_find_files(),
             default_config_dirs=cfg.find_config_dirs(
                 project='novajoin', prog='join'
@@ -188,12 +195,15 @@ def hush_database(conf: cfg.ConfigOpts) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def start(arguments: Sequence[str] | None = None) -> Options:
+def start(
+    arguments: Sequence[str] | None = None, *, description: str = ''
+) -> Options:
     """Read everything, or end the process with one line.
 
     :param arguments: without the program's name; the default is argv's
+    :param description: what ``--help`` says that the program does
     """
-    conf = make_conf()
+    conf = make_conf(description)
     try:
         read(conf, sys.argv[1:] if arguments is None else arguments)
         set_up_log(conf)

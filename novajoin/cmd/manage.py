@@ -38,6 +38,7 @@ from novajoin.db import stores
 from novajoin.keys import authorities
 from novajoin.keys import repository
 
+_DESCRIPTION = 'Look after the database and the keys of novajoin.'
 #: Seconds within which a process must have been seen to count.
 _SEEN = 120
 #: So many periods of the CRL a certificate row outlives its certificate.
@@ -436,7 +437,7 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: without the program's name; the default is argv's
     :returns: the exit status: 0, or 1 with one line on stderr
     """
-    conf = configuration.make_conf()
+    conf = configuration.make_conf(_DESCRIPTION)
     conf.register_cli_opt(
         cfg.SubCommandOpt(
             'topic',

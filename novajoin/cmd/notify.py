@@ -28,6 +28,11 @@ from novajoin.notify import worker
 
 LOG = logging.getLogger(__name__)
 
+_DESCRIPTION = (
+    'Follow what nova does with instances, do the work of the outbox, publish '
+    'CRLs, and sign the certificates of the check-in service.'
+)
+
 
 def make_services(parts: assembly.Assembly) -> worker.Services:
     """Give the worker what it works with.
@@ -100,7 +105,7 @@ def load(conf: cfg.ConfigOpts) -> worker.Worker:
 
 def main() -> None:
     """Run the worker until it is told to stop."""
-    conf = configuration.start()
+    conf = configuration.start(description=_DESCRIPTION)
     try:
         subject = load(conf)
     except exceptions.NovajoinError as error:

@@ -34,6 +34,11 @@ from novajoin.keys import repository
 from novajoin.wsgi import certificate
 from novajoin.wsgi import server
 
+_DESCRIPTION = (
+    "Answer nova's dynamic vendordata posts, and serve the REST API for "
+    'operators.'
+)
+
 
 def validate(conf: cfg.ConfigOpts) -> None:
     """Load everything once, so that a bad setting stops the process.
@@ -170,7 +175,7 @@ def get_settings(conf: cfg.ConfigOpts) -> server.Settings:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the service until it is told to stop."""
-    conf = configuration.start(arguments)
+    conf = configuration.start(arguments, description=_DESCRIPTION)
     try:
         validate(conf)
         parts.Assembly(conf).prepare()

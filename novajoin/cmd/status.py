@@ -40,6 +40,10 @@ from novajoin.notify import listener
 Code = upgradecheck.Code
 Result = upgradecheck.Result
 
+_DESCRIPTION: Final = (
+    'Tell whether this installation of novajoin fits together and is ready '
+    'for an upgrade. Nothing is changed.'
+)
 _AT_START: Final = 'It is made at the first start.'
 _NOVA_CONF: Final = pathlib.Path('/etc/nova/nova.conf')
 
@@ -270,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: without the program's name; the default is argv's
     :returns: the exit status: 0, 1 or 2, the worst of the results, or 255
     """
-    conf = configuration.make_conf()
+    conf = configuration.make_conf(_DESCRIPTION)
     conf.register_cli_opts(OPTIONS)
     upgradecheck.register_cli_options(conf, Checks(conf))
     try:

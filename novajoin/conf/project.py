@@ -37,7 +37,7 @@ Host classes (``ipa_hostclass``) that instances of the project may be in;
         default=[],
         help="""
 Services, by the first part of their principals, that instances of the project
-may have.
+may have. Shown by ``GET /v1/allow-lists`` only: this release makes none.
 """,
     ),
     cfg.ListOpt(
@@ -45,7 +45,8 @@ may have.
         default=[],
         help="""
 Labels of the networks under which instances of the project may have further
-host names.
+host names. Shown by ``GET /v1/allow-lists`` only: this release makes no such
+names.
 """,
     ),
     cfg.ListOpt(

@@ -9,12 +9,20 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+import contextlib
+import io
 import logging
 import pathlib
+import sys
 from unittest import mock
 
 from novajoin import exceptions
+from novajoin.cmd import checkin
 from novajoin.cmd import configuration
+from novajoin.cmd import manage
+from novajoin.cmd import notify
+from novajoin.cmd import server
+from novajoin.cmd import status
 from novajoin.conf import project
 from novajoin.tests import base
 from novajoin.tests.unit.cmd import conf as test_conf
@@ -143,6 +151,24 @@ class ConfigurationTest(base.TestCase):
         )
         self.assertIn('/nowhere/join.conf', str(error.code))
         self.assertNotIn('\n', str(error.code))
+
+    def test_help(self):
+        """What each program does; what it takes follows."""
+        for module, text in (
+            (server, "Answer nova's"),
+            (checkin, 'Serve instances'),
+            (notify, 'Follow what nova does'),
+            (manage, 'Look after the database'),
+            (status, 'Tell whether this installation'),
+        ):
+            out = io.StringIO()
+            with (
+                mock.patch.object(sys, 'argv', ['program', '--help']),
+                contextlib.redirect_stdout(out),
+            ):
+                ended = self.assertRaises(SystemExit, module.main)
+            self.assertEqual(0, ended.code)
+            self.assertIn(text, out.getvalue())
 
     def test_oldest_place(self):
         """The README's /etc/nova/join.conf is found, with a warning."""
