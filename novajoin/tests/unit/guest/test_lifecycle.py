@@ -425,6 +425,12 @@ class TestDamage(LifecycleTestCase):
         self.assertEqual('', self.peer.revoked)
         self.assertEqual(0, self.run_client('renew', '--force').returncode)
 
+    def test_status_for_everybody(self) -> None:
+        """A key that one may not read is not damaged. (Root may read all.)"""
+        self.enroll()
+        (self.state / 'current/key.pem').chmod(0)
+        self.assertEqual('enrolled', self.status()['state'])
+
     def test_another_key(self) -> None:
         self.enroll()
         path = (self.state / 'current').resolve() / 'key.pem'
