@@ -22,9 +22,7 @@ from oslo_context import context
 
 from novajoin import models
 
-_REQUEST_ID = re.compile(
-    r'req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}'
-)
+_REQUEST_ID = re.compile('req-' + models.UUID_PATTERN)
 
 #: The keystone domain that every keystone has.
 DEFAULT_DOMAIN: Final = 'default'

@@ -20,8 +20,21 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 import enum
+import re
+from typing import Final
 
 from novajoin import secret
+
+#: A regular expression for a canonical uuid, as a whole.
+UUID_PATTERN: Final = (
+    '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}'
+)
+_UUID: Final = re.compile(UUID_PATTERN)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a canonical uuid: lower-case, with dashes."""
+    return _UUID.fullmatch(text) is not None
 
 
 class State(enum.StrEnum):

@@ -25,13 +25,11 @@ from typing import Any
 from typing import Final
 
 from novajoin import exceptions
+from novajoin import models
 
 #: "Basic" and 36 + 1 + 63 characters in base64 need 142.
 _LONGEST: Final = 512
 _BASIC: Final = re.compile(r'basic +([A-Za-z0-9+/]+={0,2})', re.IGNORECASE)
-_INSTANCE: Final = re.compile(
-    '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}'
-)
 _TOKEN: Final = re.compile('[!-~]+')
 
 
@@ -72,7 +70,7 @@ def read_basic(environ: Mapping[str, Any]) -> Basic:
     except (binascii.Error, UnicodeDecodeError):
         raise exceptions.Unauthorized() from None
     instance, _, token = text.partition(':')
-    if not (_INSTANCE.fullmatch(instance) and _TOKEN.fullmatch(token)):
+    if not (models.is_uuid(instance) and _TOKEN.fullmatch(token)):
         raise exceptions.Unauthorized()
     return Basic(instance, token)
 

@@ -32,6 +32,7 @@ from keystoneauth1 import session as ksa_session
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from novajoin import context
 from novajoin import exceptions
 from novajoin import models
 from novajoin import plugins
@@ -71,8 +72,6 @@ LOG = logging.getLogger(__name__)
 _CREDENTIALS: Final = 'service_credentials'
 #: Seconds for which the name of a project is remembered.
 _PROJECT_TTL: Final = 300.0
-#: Id of keystone's domain that projects of novajoin 1.x were in.
-_DEFAULT_DOMAIN: Final = 'default'
 
 
 def get_now() -> datetime.datetime:
@@ -239,7 +238,9 @@ class Assembly:
         """Return a project by its id."""
         if self.session is None:
             # Nobody to ask: the id is the name.
-            return lambda project: models.Project(project, _DEFAULT_DOMAIN)
+            return lambda project: models.Project(
+                project, context.DEFAULT_DOMAIN
+            )
         client = keystone.Keystone(self.session, self.conf.keystone)
         memory: cachetools.TTLCache[str, models.Project | None]
         memory = cachetools.TTLCache(4096, _PROJECT_TTL)
@@ -352,7 +353,7 @@ class Assembly:
         if allowed is not None:
             return allowed
         found = self.find_project(project) if self._old_classes else None
-        if found is None or found.domain != _DEFAULT_DOMAIN:
+        if found is None or found.domain != context.DEFAULT_DOMAIN:
             return models.AllowList(project)
         return models.AllowList(
             project, classes=self._old_classes.get(found.name, ())

@@ -21,7 +21,7 @@ from novajoin import models
 
 _PREFIX: Final = 'project:'
 #: Keystone's ids; some old ones have the dashes of a uuid.
-_ID: Final = re.compile('[0-9a-f]{8}(-?)([0-9a-f]{4}\\1){3}[0-9a-f]{12}')
+_ID: Final = re.compile('[0-9a-f]{32}|' + models.UUID_PATTERN)
 
 OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(

@@ -40,9 +40,6 @@ from novajoin.enrollment import lifecycle
 
 State = models.State
 
-_UUID: Final = re.compile(
-    '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.ASCII
-)
 _SHA256: Final = re.compile('[0-9a-f]{64}', re.ASCII)
 #: What the database holds as the number of a payload.
 MAX_SEQ: Final = 2**31 - 1
@@ -105,9 +102,7 @@ class Redemption:
         :param token: the join token
         :raises Unauthorized: there is no such pair
         """
-        if _UUID.fullmatch(instance) is None or not credential.is_well_formed(
-            token
-        ):
+        if not (models.is_uuid(instance) and credential.is_well_formed(token)):
             raise exceptions.Unauthorized
         enrollment = self._db.read(lambda tx: enrollments.find(tx, instance))
         expected = _NOBODY if enrollment is None else enrollment.token_sha256

@@ -48,9 +48,7 @@ KINDS: Final = {
 EVENT_TYPE: Final = r'^(compute\.)?instance\.(%s)\.end$' % '|'.join(KINDS)
 
 _EVENT_TYPE: Final = re.compile(EVENT_TYPE)
-_REQUEST_ID: Final = re.compile(
-    r'req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'
-)
+_REQUEST_ID: Final = re.compile('req-' + models.UUID_PATTERN)
 
 
 def parse(event_type: object, payload: object) -> models.Hint | None:

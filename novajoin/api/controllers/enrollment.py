@@ -95,7 +95,7 @@ def get_visible(
     :raises NotFound: there is none, or not for this caller
     """
     found = None
-    if page.is_uuid(instance):
+    if models.is_uuid(instance):
         found = parts.operations.find_enrollment(instance)
     if found is None or not parts.policy.is_allowed(
         caller, rule, {'project_id': found.project}

@@ -14,7 +14,6 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import re
 from typing import Any
 from typing import TypeVar
 from urllib import parse
@@ -114,14 +113,3 @@ def find_project(
         caller, rule, {} if project is None else {'project_id': project}
     )
     return project
-
-
-def is_uuid(text: str) -> bool:
-    """Tell whether a segment of a path is a canonical uuid."""
-    return (
-        re.fullmatch(
-            '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}',
-            text,
-        )
-        is not None
-    )

@@ -19,16 +19,13 @@ line feed.
 from typing import Any
 from typing import Final
 
+from novajoin import models
+
 Schema = dict[str, Any]
 
-UUID_PATTERN: Final = (
-    '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?!\\n)$'
-)
-
-#: The canonical form, as nova writes it.
 UUID: Final[Schema] = {
     'type': 'string',
-    'pattern': UUID_PATTERN,
+    'pattern': '^%s(?!\\n)$' % models.UUID_PATTERN,
     'description': 'a uuid in lower-case hex digits with dashes',
 }
 
