@@ -46,6 +46,7 @@ from novajoin.clients import image_cache
 from novajoin.clients import keystone
 from novajoin.clients import nova
 from novajoin.clients import null
+from novajoin.cmd import configuration
 from novajoin.conf import project as conf_project
 from novajoin.conf import state
 from novajoin.db import engine
@@ -547,9 +548,11 @@ class Assembly:
         """
         if not self.database.is_embedded:
             return
-        migration.sync(self.database)
-        # First what may be refused: a database whose keys are elsewhere must
-        # not get new ones.
-        self.ca.get_chain()
+        # Who calls this tells what is wrong, and ends.
+        with configuration.hush_database(self.conf):
+            migration.sync(self.database)
+            # First what may be refused: a database whose keys are elsewhere
+            # must not get new ones.
+            self.ca.get_chain()
         self.keys.setup(repository.CREDENTIAL)
         self.database.close()

@@ -315,7 +315,14 @@ def _compromise_authority(
 def _compromise_credential(
     assembly: parts.Assembly, key_id: str, request_id: str
 ) -> None:
-    assembly.keys.retire(repository.CREDENTIAL, key_id)
+    try:
+        assembly.keys.retire(repository.CREDENTIAL, key_id)
+    except exceptions.KeyUnavailable as exc:
+        raise exceptions.KeyUnavailable(
+            'No key of any kind has the id %s, neither in the key repository '
+            'nor of a check-in process; "novajoin-manage keys list" shows '
+            'those that there are.' % key_id
+        ) from exc
     dead = assembly.operations.compromise(key_id, request_id)
     print(
         'The key %s is used for nothing new. %d open credentials are dead; '

@@ -307,11 +307,13 @@ def _make_private_file(path: pathlib.Path) -> None:
         # SQLite gives its journals the mode of the file.
         os.close(os.open(path, os.O_CREAT, 0o600))
     except OSError as exc:
-        raise exceptions.DatabaseUnavailable(
+        cause = (
             'The database %s cannot be used: %s. Set state_path or '
             '[database] connection to a place that can be written.'
             % (path, exc.strerror)
-        ) from exc
+        )
+        LOG.error('%s', cause)
+        raise exceptions.DatabaseUnavailable(cause=cause) from exc
 
 
 def make_private_directory(path: pathlib.Path) -> None:

@@ -95,7 +95,8 @@ class Authorities:
         path = self._get_path(kind)
         try:
             status = os.stat(path / _STATES)
-        except FileNotFoundError:
+        except OSError:
+            # There is none; or :meth:`list` says what is wrong.
             return ()
         keys = sorted(str(key) for key in path.glob('*/' + _KEY))
         return status.st_ino, status.st_mtime_ns, *keys

@@ -41,10 +41,17 @@ _LOCK_POLL: Final = 0.02
 def check_directory(path: pathlib.Path) -> None:
     """Refuse a directory that other users of the machine can enter.
 
-    :raises ConfigurationError: with what to do
+    :raises ConfigurationError: with what to do; also when it cannot be read
     :raises FileNotFoundError: when there is none
     """
-    status = os.lstat(path)
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise exceptions.ConfigurationError(
+            OPTION, '%s cannot be read: %s.' % (path, error.strerror)
+        ) from error
     if not stat.S_ISDIR(status.st_mode):
         raise exceptions.ConfigurationError(
             OPTION, '%s is not a directory (links are not followed).' % path

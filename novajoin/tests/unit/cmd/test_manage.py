@@ -241,7 +241,8 @@ class ManageTest(ManageCase):
         self.run_command('keys', 'setup')
         status, _, err = self.run_command('keys', 'compromise', 'f' * 16)
         self.assertEqual(1, status)
-        self.assertIn('f' * 16, err)
+        self.assertIn('No key of any kind has the id ' + 'f' * 16, err)
+        self.assertIn('keys list', err)
 
     def find_entries(self, issuer):
         crl = x509.load_der_x509_crl(self.parts.ca.find_crl(issuer).der)
