@@ -126,7 +126,7 @@ def _split(url: str) -> tuple[str, int | None]:
         ipaddress.ip_address(host)
     except ValueError:
         try:
-            host = naming.canonicalize(host, 'The label')
+            host = naming.canonicalize(host)
         except exceptions.InvalidHostname as exc:
             raise exceptions.ConfigurationError(
                 '[checkin] urls', '%s: %s' % (ascii(url), exc.message)

@@ -86,11 +86,9 @@ def _canonicalize(option: str, name: str) -> str:
     :raises ConfigurationError: it is not one
     """
     try:
-        return naming.canonicalize(name, 'The label')
+        return naming.canonicalize(name)
     except exceptions.InvalidHostname as exc:
-        raise exceptions.ConfigurationError(
-            option, '%s: %s' % (ascii(name), exc.message)
-        ) from exc
+        raise exceptions.ConfigurationError(option, exc.message) from exc
 
 
 def _check_place(option: str, directory: pathlib.Path) -> None:

@@ -66,6 +66,33 @@ class TestHealthOfTheCA(base.TestCase):
         self.assertIsNone(self.check())
 
 
+class TestNames(base.TestCase):
+    """What the URLs name is what the certificate has, however written."""
+
+    def test_certificate(self):
+        for url in (
+            'https://[fe80::1%25eth0]:9998',
+            'https://[2001:DB8:0::1]:9998',
+            'https://Join.Example.com.:9998',
+            'https://j\xf6in.example.com',
+        ):
+            parts = assembly.Assembly(
+                test_conf.read(
+                    self.make_directory(), {'checkin': {'urls': url}}
+                )
+            )
+            parts.prepare()
+            keeper = checkin._make_keeper(parts, tls.Contexts(parts.clock))
+            for _ in range(2):
+                keeper.look()
+                parts.service_certificates.sign_pending(
+                    parts.ca, parts.checkin_names
+                )
+            self.assertIsNone(keeper.check(), url)
+            self.assertEqual(5.0, keeper.look(), url)
+            parts.database.close()
+
+
 class TestHealth(base.TestCase):
     """What a balancer is told about a worker, check by check."""
 
