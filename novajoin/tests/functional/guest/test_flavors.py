@@ -20,11 +20,14 @@ import testscenarios
 
 from novajoin.tests.functional.guest import flavors
 from novajoin.tests.unit.guest import harness
+from novajoin.tests.unit.guest import test_clock
 from novajoin.tests.unit.guest import test_crash
 from novajoin.tests.unit.guest import test_enroll
 from novajoin.tests.unit.guest import test_json
 from novajoin.tests.unit.guest import test_leaks
+from novajoin.tests.unit.guest import test_lifecycle
 from novajoin.tests.unit.guest import test_part
+from novajoin.tests.unit.guest import test_spent
 
 ALL = testscenarios.multiply_scenarios(
     flavors.scenarios(),
@@ -51,6 +54,42 @@ class TestPart(test_part.TestPart):
 class TestKill(testscenarios.WithScenarios, test_crash.TestKill):
     scenarios = [('dash', {'flavor': 'dash'})]
     steps = ('chmod', 'curl', 'ln', 'mkdir', 'mv', 'openssl', 'rm', 'sync')
+
+
+class TestClock(testscenarios.WithScenarios, test_clock.TestClock):
+    scenarios = flavors.scenarios()
+
+
+class TestLock(testscenarios.WithScenarios, test_crash.TestLock):
+    scenarios = flavors.scenarios()
+
+
+class TestRenew(testscenarios.WithScenarios, test_lifecycle.TestRenew):
+    scenarios = flavors.scenarios()
+
+
+class TestOrder(testscenarios.WithScenarios, test_lifecycle.TestOrder):
+    scenarios = flavors.scenarios()
+
+
+class TestCopies(testscenarios.WithScenarios, test_lifecycle.TestCopies):
+    scenarios = flavors.scenarios()
+
+
+class TestDamage(testscenarios.WithScenarios, test_lifecycle.TestDamage):
+    scenarios = flavors.scenarios()
+
+
+class TestStates(testscenarios.WithScenarios, test_lifecycle.TestStates):
+    scenarios = flavors.scenarios()
+
+
+class TestSpent(testscenarios.WithScenarios, test_spent.TestSpent):
+    scenarios = flavors.scenarios()
+
+
+class TestSources(testscenarios.WithScenarios, test_spent.TestSources):
+    scenarios = flavors.scenarios()
 
 
 class TestMachine(harness.MachineTestCase):
