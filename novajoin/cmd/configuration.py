@@ -14,6 +14,7 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import contextvars
 import pathlib
 import sys
 from typing import Final
@@ -39,6 +40,8 @@ _QUIET: Final = (
 )
 #: What they say of a database is in its error, too.
 _TOLD: Final = ('novajoin.db.engine', 'oslo_db.sqlalchemy.exc_filters')
+
+_IS_HUSHED: Final = contextvars.ContextVar('is_hushed', default=False)
 
 
 def _find_files() -> list[str]:
@@ -183,16 +186,18 @@ def hush_database(conf: cfg.ConfigOpts) -> Iterator[None]:
 
     With ``--debug`` they go on talking.
     """
-    loggers = [logging.getLogger(name).logger for name in _TOLD]
-    levels = [logger.level for logger in loggers]
-    if not conf.debug:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
+    for name in _TOLD:
+        # Once: a filter that is there already is not added again.
+        logging.getLogger(name).logger.addFilter(_is_news)
+    token = _IS_HUSHED.set(not conf.debug)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        _IS_HUSHED.reset(token)
+
+
+def _is_news(record: object) -> bool:
+    return not _IS_HUSHED.get()
 
 
 def start(

@@ -10,11 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import contextlib
+import contextvars
 import io
 import logging
 import pathlib
 import sys
 from unittest import mock
+
+import fixtures
 
 from novajoin import exceptions
 from novajoin.cmd import checkin
@@ -209,3 +212,34 @@ class ConfigurationTest(base.TestCase):
             exceptions.ConfigurationError, configuration.read_again, conf
         )
         self.assertEqual('noauth', conf.api.auth_strategy)
+
+
+class HushTest(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.logger = self.useFixture(fixtures.FakeLogger())
+        self.conf = mock.Mock(debug=False)
+
+    def say(self, text):
+        logging.getLogger('novajoin.db.engine').error('%s', text)
+
+    def test_one_in_another(self):
+        """Also where several begin and end in any order."""
+        first = configuration.hush_database(self.conf)
+        contexts = [contextvars.copy_context() for _ in range(2)]
+        second = configuration.hush_database(self.conf)
+        contexts[0].run(first.__enter__)
+        contexts[1].run(second.__enter__)
+        contexts[0].run(self.say, 'hushed')
+        self.say('heard between')
+        contexts[0].run(first.__exit__, None, None, None)
+        contexts[1].run(self.say, 'hushed')
+        contexts[1].run(second.__exit__, None, None, None)
+        self.say('heard after')
+        self.assertEqual('heard between\nheard after\n', self.logger.output)
+
+    def test_debug(self):
+        self.conf.debug = True
+        with configuration.hush_database(self.conf):
+            self.say('heard')
+        self.assertEqual('heard\n', self.logger.output)

@@ -31,14 +31,14 @@ class TestHealth(fakes.AppTestCase):
 
     def test_not_healthy(self):
         def fail():
-            raise exceptions.DatabaseUnavailable('host db1 refuses us')
+            raise exceptions.DatabaseUnavailable('host mysql-1 refuses us')
 
         self.health['database'] = fail
         self.health['certificate'] = lambda: None
         answer = self.ask('/healthcheck')
         self.assert_error(answer, 503, 'unavailable')
         self.assertIn('database', answer.text)
-        self.assertNotIn('db1', answer.text)
+        self.assertNotIn('mysql', answer.text)
 
     def test_is_not_run_for_each_who_asks(self):
         calls = []
